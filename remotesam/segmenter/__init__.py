@@ -1,0 +1,1 @@
+"""SAM 2 behind one protocol: the only package of remotesam that imports torch."""
