@@ -1,0 +1,168 @@
+"""Protocol 1: how another program (the QGIS plugin, a script) follows and stops a run.
+
+JSON lines, UTF-8, one object per line, flushed one by one. Standard output carries the protocol and nothing
+else; whatever a library prints goes to standard error. Events of `segment --progress json`:
+
+```
+{"event": "start", "protocol": 1, "version", "pid", "tiles", "device", "output", "live", "layer", "crs"}
+{"event": "stage", "name": "load_model" | "tiles" | "seams" | "polygons" | "write"}
+{"event": "tile", "done", "total", "bbox", "segments", "committed", "eta_s"}
+{"event": "warning", "code", "message"}
+{"event": "error", "code", "message"}
+{"event": "done" | "cancelled", "partial", "features", "output", "seconds"}
+```
+
+`live` names a growing GeoPackage of provisional polygons (null where there is none), `output` the final file;
+`bbox` is [west, south, east, north] in the raster's CRS. A reader ignores events and fields it does not know.
+Exit codes: 0 done, 1 error, 2 bad arguments, 3 cancelled with every finished tile kept.
+
+The controlling side writes `cancel` and a newline to standard input to stop the run. The end of standard
+input means the same, so an engine never outlives the program that started it.
+
+Standard library only: the plugin's side of the protocol is separate code, in another Python.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+PROTOCOL = 1
+"""Major version; raised only when an old plugin would misread a new engine."""
+
+MAX_LINE_BYTES = 1 << 20
+"""Longest line accepted from the controlling side; a click request takes a few hundred bytes."""
+
+
+class EventWriter:
+    """Writes events, one JSON line each; safe to share between threads."""
+
+    def __init__(self, stream: BinaryIO, on_reader_gone: Callable[[], None] | None = None) -> None:
+        """Bind the writer to a stream.
+
+        Args:
+            stream: Binary stream of the reader.
+            on_reader_gone: Called once when the reader has closed its end; later events are dropped. Without
+                it the `BrokenPipeError` is raised to the caller.
+        """
+        self._stream = stream
+        self._on_reader_gone = on_reader_gone
+        self._gone = False
+        self._lock = threading.Lock()
+
+    def write(self, event: str, /, **fields: Any) -> None:
+        """Write one event; numpy scalars and arrays are accepted, NaN and infinities become null.
+
+        Args:
+            event: Name of the event, the value of its first key.
+            fields: The other keys.
+
+        Raises:
+            TypeError: A field has no JSON form.
+            BrokenPipeError: The reader is gone and nobody was named to be told.
+        """
+        line = encode({"event": event, **fields})
+        with self._lock:
+            if self._gone:
+                return
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+            except BrokenPipeError:
+                if self._on_reader_gone is None:
+                    raise
+                self._gone = True
+        if self._gone and self._on_reader_gone is not None:
+            self._on_reader_gone()
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One message as a UTF-8 JSON line with its newline; text never contains a raw newline.
+
+    Raises:
+        TypeError: A value has no JSON form.
+    """
+    return json.dumps(_finite(message), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no NaN, and Python's own spelling of it breaks every strict reader.
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+@contextmanager
+def protocol_stdout() -> Iterator[BinaryIO]:
+    """Keep standard output for the protocol: yield it, and let fd 1 point at standard error meanwhile.
+
+    Done on the file descriptor, not on `sys.stdout`, so C libraries that print cannot break a line either.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "wb") as stream:
+            yield stream
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def read_lines(fd: int) -> Iterator[bytes]:
+    """Lines of a file descriptor, without their newline, until its end; a last unfinished line is dropped.
+
+    Reads the descriptor itself: a thread waiting inside `sys.stdin` would hold its lock and abort the
+    interpreter's shutdown. A line longer than `MAX_LINE_BYTES` is dropped whole.
+    """
+    pending = b""
+    oversized = False
+    while True:
+        try:
+            block = os.read(fd, 1 << 16)
+        except OSError:  # a descriptor closed by the parent reads like its end
+            return
+        if not block:
+            return
+        *complete, pending = (pending + block).split(b"\n")
+        for line in complete:
+            if not oversized and len(line) <= MAX_LINE_BYTES:
+                yield line.rstrip(b"\r")
+            oversized = False
+        if len(pending) > MAX_LINE_BYTES:
+            pending, oversized = b"", True
+
+
+def watch_control(cancel: threading.Event, fd: int = 0) -> threading.Thread:
+    """Set `cancel` when the controlling side writes `cancel` or goes away; returns at once.
+
+    Args:
+        cancel: Set at most once, from the watching thread.
+        fd: File descriptor to read, standard input by default.
+
+    Returns:
+        The daemon thread that watches; it ends with the input.
+    """
+
+    def watch() -> None:
+        for line in read_lines(fd):
+            if line.strip() == b"cancel":
+                break
+        cancel.set()
+
+    thread = threading.Thread(target=watch, name="remotesam-control", daemon=True)
+    thread.start()
+    return thread
