@@ -1,0 +1,1 @@
+"""The trainer of the bundled checkpoint; not part of the installed package."""

@@ -1,0 +1,181 @@
+"""Batches: scenes from a growing pool, cropped, turned, painted and clicked; the same for the same seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from remotesam.scenes.scene import Scene, plain_scene, scene
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+STRIDE = 4
+"""Mask logits have a quarter of the input's resolution."""
+MIN_AREA = 24
+"""Smallest region, in model pixels, that is clicked; below it a stride-4 mask says nothing."""
+CANVAS = 1.25
+"""Scenes are this much larger than the model input, so that every draw is another crop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """B images with P clicked regions each, at model size S.
+
+    Attributes:
+        images: (B, 3, S, S) float32, ImageNet-normalised.
+        labels: (B, S/4, S/4) int64 region of each stride-4 cell's centre, 0 = painted.
+        clicks: (B, P, 2) float32 (x, y) in model pixels, pixel centres.
+        targets: (B, P, S/4, S/4) float32 share of each cell inside the clicked region.
+    """
+
+    images: Tensor
+    labels: Tensor
+    clicks: Tensor
+    targets: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Move all tensors to a device."""
+        return Batch(
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            clicks=self.clicks.to(device),
+            targets=self.targets.to(device),
+        )
+
+
+class Pool:
+    """Scenes by number, made by two processes; grows with the step and forgets its oldest."""
+
+    def __init__(self, image_size: int, seed: int, *, plain_until: int, first: int, capacity: int) -> None:
+        """Describe the pool without filling it.
+
+        Args:
+            image_size: Model input side in pixels.
+            seed: First scene number; validation uses numbers that no pool reaches.
+            plain_until: Scenes with numbers below `seed + plain_until` are plain ones.
+            first: Scenes in the pool at step 0.
+            capacity: Most scenes held at once.
+        """
+        self.side = int(image_size * CANVAS)
+        self.seed, self.plain_until, self.first, self.capacity = seed, plain_until, first, capacity
+        self.scenes: dict[int, Scene] = {}
+        self.workers = ProcessPoolExecutor(2)
+
+    def at(self, step: int) -> list[Scene]:
+        """Give the scenes of a step: 8 more every 25 steps, the oldest beyond `capacity` dropped."""
+        stop = self.first + 8 * (step // 25)
+        wanted = range(max(0, stop - self.capacity), stop)
+        self.scenes = {n: s for n, s in self.scenes.items() if n in wanted}
+        missing = [n for n in wanted if n not in self.scenes]
+        makers: list[Callable[..., Scene]] = [plain_scene if n < self.plain_until else scene for n in missing]
+        seeds = [self.seed + n for n in missing]
+        made = self.workers.map(_make, makers, seeds, [self.side] * len(missing), chunksize=4)
+        self.scenes.update(zip(missing, made, strict=True))
+        return [self.scenes[n] for n in wanted]
+
+
+def _make(maker: Callable[..., Scene], seed: int, side: int) -> Scene:
+    cv2.setNumThreads(1)
+    return maker(seed, (side, side))
+
+
+def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images: int, clicks: int) -> Batch:
+    """Draw one batch.
+
+    Args:
+        scenes: Scenes to draw from, each at least `image_size` on both sides.
+        rng: Source of randomness.
+        image_size: Model input side in pixels.
+        images: Images in the batch.
+        clicks: Clicked regions per image.
+    """
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    while len(parts) < images:
+        picture, labels = _crop(scenes[rng.integers(len(scenes))], rng, image_size)
+        picture, labels = _paint_black(picture, labels, rng)
+        sample = _click(labels, rng, clicks)
+        if sample is None:
+            continue
+        points, targets = sample
+        cells = labels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].astype(np.int64)
+        parts.append((normalise(picture), torch.from_numpy(cells), torch.from_numpy(points), torch.from_numpy(targets)))
+    a, b, c, d = (torch.stack(column) for column in zip(*parts, strict=True))
+    return Batch(images=a, labels=b, clicks=c, targets=d)
+
+
+def normalise(image: NDArray[np.uint8]) -> Tensor:
+    """Turn (H, W, 3) uint8 RGB into the (3, H, W) float32 that SAM 2 expects (ImageNet mean and deviation)."""
+    scaled = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
+    return (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+def _crop(
+    source: Scene, rng: np.random.Generator, size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Cut, scale, turn, mirror and recolour."""
+    image, labels = source.image, source.labels
+    side = size if rng.random() < 0.5 else int(size * rng.uniform(0.7, CANVAS))
+    top, left = (int(rng.integers(0, extent - side + 1)) for extent in labels.shape)
+    image = image[top : top + side, left : left + side]
+    labels = labels[top : top + side, left : left + side]
+    if side != size:
+        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        image = cv2.resize(image, (size, size), interpolation=how)
+        labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST)
+    turns = int(rng.integers(4))
+    image, labels = np.rot90(image, turns), np.rot90(labels, turns)
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    ramp = np.arange(256, dtype=np.float64)[:, None] / 255
+    gamma, gain, offset = np.exp(rng.normal(0, 0.2)), np.exp(rng.normal(0, 0.12, 3)), rng.normal(0, 0.03)
+    table = np.clip((ramp**gamma * gain + offset) * 255, 0, 255).astype(np.uint8)
+    return cv2.LUT(np.ascontiguousarray(image), table[:, None]), np.ascontiguousarray(labels)
+
+
+def _paint_black(
+    image: NDArray[np.uint8], labels: NDArray[np.int32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """In a third of the draws paint some regions black, sometimes leaving their rim, as later passes see them."""
+    if rng.random() > 0.33:
+        return image, labels
+    gone = rng.random(int(labels.max()) + 1) < rng.uniform(0.1, 0.9)
+    gone[0] = False
+    hole = gone[labels]
+    black = hole.astype(np.uint8)
+    if rng.random() < 0.6:
+        kernel = np.ones((3, 3), np.uint8)
+        black = cv2.erode(black, kernel) if rng.random() < 0.6 else cv2.dilate(black, kernel)
+    image, labels = image.copy(), labels.copy()
+    image[black > 0] = 0
+    labels[hole | (black > 0)] = 0
+    return image, labels
+
+
+def _click(
+    labels: NDArray[np.int32], rng: np.random.Generator, count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Click regions, half of the clicks uniform over pixels and half over regions; None if there is none to click."""
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    usable = np.nonzero(areas >= MIN_AREA)[0]
+    if len(usable) == 0:
+        return None
+    share = 0.5 / len(usable) + 0.5 * areas[usable] / areas[usable].sum()
+    order = np.argsort(labels, axis=None, kind="stable")
+    starts = np.cumsum(areas + 0) - areas + int((labels == 0).sum())
+    points = np.empty((count, 2), np.float32)
+    targets = np.empty((count, labels.shape[0] // STRIDE, labels.shape[1] // STRIDE), np.float32)
+    for k, value in enumerate(rng.choice(usable, count, p=share)):
+        row, col = divmod(int(order[starts[value] + rng.integers(areas[value])]), labels.shape[1])
+        _, components = cv2.connectedComponents((labels == value).astype(np.uint8), connectivity=4)
+        mask = (components == components[row, col]).astype(np.float32)
+        points[k] = col + 0.5, row + 0.5
+        targets[k] = cv2.resize(mask, targets.shape[:0:-1], interpolation=cv2.INTER_AREA)
+    return points, targets
