@@ -127,7 +127,7 @@ def _config(architecture: Architecture, *, video: bool, image_size: int | None) 
         "image_size": size,
         "memory_attention.layer.self_attention.feat_sizes": [size // 16, size // 16],
         "memory_attention.layer.cross_attention.feat_sizes": [size // 16, size // 16],
-        # what sam2.build_sam.build_sam2 adds by default: an unstable single mask gives way to the best of three
+        # as sam2.build_sam.build_sam2 does: an unstable single mask gives way to the best of three
         "sam_mask_decoder_extra_args": {
             "dynamic_multimask_via_stability": True,
             "dynamic_multimask_stability_delta": 0.05,

@@ -1,0 +1,1 @@
+"""Procedural scenes with exact instance labels: training data, tests and `remotesam demo`."""
