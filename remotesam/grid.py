@@ -120,20 +120,13 @@ class TileGrid:
         ]
 
 
-def strip(one: Tile, other: Tile) -> Window:
-    """Pixels that both chips see and one of the two cores owns, in raster pixels.
+def strip(one: Tile, other: Tile) -> list[Window]:
+    """The pixels that both chips see and one of the two cores owns, in raster pixels.
 
-    Pixels owned by a third tile are left out: agreement there says nothing about the seam between these
-    two, and would let a label that neither tile will write join them.
+    One window for each of the two cores that has such pixels (for tiles that meet at a corner the union of
+    the two is no rectangle). Pixels owned by a third tile are left out: agreement there says nothing about
+    the seam between these two, and would let a label that neither tile will write join them.
     """
     both = one.chip.intersect(other.chip)
-    owned = [both.intersect(tile.core) for tile in (one, other)]
-    owned = [window for window in owned if not window.empty]
-    if not owned:
-        return Window(both.row, both.col, 0, 0)
-    return Window.from_bounds(
-        min(w.row for w in owned),
-        min(w.col for w in owned),
-        max(w.row_stop for w in owned),
-        max(w.col_stop for w in owned),
-    )
+    parts = (both.intersect(tile.core) for tile in (one, other))
+    return [part for part in parts if not part.empty]

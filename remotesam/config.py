@@ -1,0 +1,287 @@
+"""All settings of a run: one frozen, validated object, from which the command line and QGIS make their forms.
+
+Defaults are those of Remote SAMsing (arXiv 2605.00256, Table 2) unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from remotesam.errors import ConfigError
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[int, Meta(ge=0)]
+
+
+def about(text: str, stage: str | None = None, hint: str | None = None) -> Meta:
+    """Help text of a setting, the first stage whose result it changes, and how its value is written."""
+    extra = {"x-stage": stage, "x-hint": hint}
+    return Meta(description=text, extra_json_schema={name: value for name, value in extra.items() if value})
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one run. Make one with `make_config`, which validates; the bare constructor does not.
+
+    Raises:
+        ConfigError: from `make_config`, naming the setting and what it may be.
+    """
+
+    # What the model sees
+    bands: Annotated[
+        tuple[Positive, ...] | None,
+        about(
+            "1-based bands used as red, green, blue; one band is shown as grey. "
+            "Default: the raster's colour bands.",
+            "tiles",
+            "R,G,B",
+        ),
+    ] = None
+    stretch: Annotated[
+        str,
+        about(
+            "How values become 0–255, once for the whole raster: auto (8-bit as it is, else percentiles "
+            "2–98), none, LOW,HIGH or pLOW,pHIGH.",
+            "tiles",
+            "auto|none|LOW,HIGH|pLOW,pHIGH",
+        ),
+    ] = "auto"
+    nodata: Annotated[
+        float | None, about("Value that means no data, if the raster does not say.", "tiles")
+    ] = None
+    aoi: Annotated[
+        str | None,
+        about("Only segment inside: a vector file, or W,S,E,N in the raster's CRS.", "tiles", "FILE|W,S,E,N"),
+    ] = None
+    overview: Annotated[
+        NonNegative | None,
+        about("Work on this overview level (0 = half size) instead of full resolution.", "tiles"),
+    ] = None
+
+    # Model and device
+    model: Annotated[
+        str, about("Name of a model (see `remotesam models list`) or path of a checkpoint.", "tiles")
+    ] = "nano"
+    device: Annotated[str, about("Where the model runs.", None, "auto|cpu|cuda[:n]|mps")] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        about("Arithmetic of the model; auto is bf16 on CUDA and fp32 elsewhere.", "tiles"),
+    ] = "auto"
+    generator: Annotated[
+        Literal["exact", "fast"],
+        about(
+            "exact gives the stock generator's masks; fast decides at the model's low resolution.", "tiles"
+        ),
+    ] = "exact"
+    compile: Annotated[
+        bool, about("Compile the model with torch.compile (CUDA; the first tile takes minutes).")
+    ] = False
+    point_batch: Annotated[Positive, about("Prompt points decoded at once; halved when memory runs out.")] = (
+        64
+    )
+
+    # Tiles
+    tile_size: Annotated[
+        tuple[Positive, ...],
+        about(
+            "Side of a tile's core in pixels; several sizes are segmented separately and combined.",
+            "tiles",
+            "PX[,PX]",
+        ),
+    ] = (1000,)
+    padding: Annotated[NonNegative, about("Context around each core, in pixels.", "tiles")] = 50
+
+    # Passes
+    points_per_side: Annotated[Positive, about("Prompt points along one side of a chip.", "tiles")] = 64
+    point_strategy: Annotated[
+        Literal["grid", "kmeans"],
+        about(
+            "Where later passes prompt: the grid's unlabelled points, or 64 cluster centres of what is left.",
+            "tiles",
+        ),
+    ] = "grid"
+    target_coverage: Annotated[
+        Share, about("Stop a tile when this share of its valid pixels is labelled.", "tiles")
+    ] = 0.99
+    iou_start: Annotated[Share, about("Predicted IoU that a mask needs in the first pass.", "tiles")] = 0.93
+    iou_end: Annotated[Share, about("Lowest predicted IoU ever accepted.", "tiles")] = 0.6
+    stability_start: Annotated[
+        Share, about("Stability score that a mask needs in the first pass.", "tiles")
+    ] = 0.93
+    stability_end: Annotated[Share, about("Lowest stability score ever accepted.", "tiles")] = 0.6
+    step: Annotated[
+        Annotated[float, Meta(gt=0, le=1)],
+        about("How far both thresholds fall when coverage stagnates.", "tiles"),
+    ] = 0.01
+    stagnation: Annotated[
+        Share, about("A pass that adds less coverage than this relaxes the thresholds.", "tiles")
+    ] = 0.001
+    max_passes: Annotated[Positive | None, about("At most this many passes per tile.", "tiles")] = None
+    black_paint: Annotated[bool, about("Paint what is labelled black before the next pass.", "tiles")] = True
+    decay: Annotated[bool, about("Relax the thresholds when coverage stagnates.", "tiles")] = True
+    crop_layers: Annotated[
+        Annotated[int, Meta(ge=0, le=3)], about("Also run on 2ⁿ×2ⁿ overlapping crops of each chip.", "tiles")
+    ] = 0
+    nms_iou: Annotated[Share, about("Box IoU above which the lower-scored mask is dropped.", "tiles")] = 0.7
+    max_overlap: Annotated[
+        Share, about("Drop a mask's component when this share of it is labelled already.", "tiles")
+    ] = 0.5
+    min_area: Annotated[NonNegative, about("Smallest segment, in pixels.", "tiles")] = 100
+
+    # Across tiles
+    merge: Annotated[
+        Literal["overlap", "best-match", "mutual-best", "min-contact", "naive", "none"],
+        about("How segments are joined across tile borders.", "match"),
+    ] = "overlap"
+    min_contact: Annotated[Positive, about("Contact in pixels that `min-contact` asks for.", "match")] = 20
+    absorb_area: Annotated[
+        NonNegative,
+        about("A segment up to this size whose only neighbour is one other joins it, in pixels.", "match"),
+    ] = 500
+
+    # Vectors
+    simplify: Annotated[
+        Annotated[float, Meta(ge=0)],
+        about("Tolerance of the shared-edge simplification, in pixels; 0 is exact.", "polygons"),
+    ] = 1.0
+    dst_crs: Annotated[
+        str | None, about("CRS of the output; default is the raster's.", "write", "EPSG:…")
+    ] = None
+    band_statistics: Annotated[
+        bool, about("Add mean and standard deviation of each band per segment.", "write")
+    ] = False
+
+    # Running
+    workers: Annotated[
+        str, about("auto, a number of workers, or gpu for one worker per GPU.", None, "auto|N|gpu")
+    ] = "auto"
+    scheduler: Annotated[
+        str | None, about("Address or file of a running Dask scheduler.", None, "tcp://…|FILE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not self.tile_size:
+            raise ValueError("tile_size needs at least one size")
+        if self.iou_end > self.iou_start:
+            raise ValueError(f"iou_end {self.iou_end} lies above iou_start {self.iou_start}")
+        if self.stability_end > self.stability_start:
+            raise ValueError(
+                f"stability_end {self.stability_end} lies above stability_start {self.stability_start}"
+            )
+        if self.bands is not None and len(self.bands) not in (1, 3):
+            raise ValueError(f"bands needs one or three numbers, not {len(self.bands)}")
+        if self.padding >= min(self.tile_size) * 4:
+            raise ValueError(f"padding {self.padding} is more than four tiles of {min(self.tile_size)} px")
+
+
+FIELDS: tuple[str, ...] = Config.__struct_fields__
+
+ALIASES: Mapping[str, str] = {
+    "pred_iou_thresh": "iou_start",
+    "stability_score_thresh": "stability_start",
+    "box_nms_thresh": "nms_iou",
+    "min_mask_region_area": "min_area",
+    "crop_n_layers": "crop_layers",
+    "points_per_batch": "point_batch",
+    "model_id": "model",
+    "simplify_tolerance": "simplify",
+}
+"""Names that users know from samgeo and SAM 2's own generator, and the setting that plays their part here.
+
+`pred_iou_thresh` and `stability_score_thresh` are where the thresholds *start*; `iou_end` and
+`stability_end` say how far they may relax. `simplify` is in pixels, not in map units.
+"""
+
+
+def make_config(settings: Mapping[str, Any] | None = None, **more: Any) -> Config:
+    """A validated `Config` from names and values.
+
+    Args:
+        settings: any fields of `Config` or of `ALIASES`; text is accepted for numbers and lists.
+        **more: the same, taking precedence.
+
+    Raises:
+        ConfigError: a name is unknown (the nearest one is suggested), or a value is not allowed.
+    """
+    merged: dict[str, Any] = {}
+    for name, value in {**(settings or {}), **more}.items():
+        field = ALIASES.get(name, name.replace("-", "_"))
+        field = ALIASES.get(field, field)
+        if field not in FIELDS:
+            near = difflib.get_close_matches(field, [*FIELDS, *ALIASES], n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else "; see `remotesam schema` for all of them"
+            raise ConfigError(f"unknown setting '{name}'{hint}")
+        merged[field] = _listed(value) if field in ("tile_size", "bands") else value
+    try:
+        return msgspec.convert(merged, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_readable(error)) from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML or JSON file, not validated yet.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}: not valid YAML{line}; write one `setting: value` per line") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path}: holds a {type(loaded).__name__}; write one `setting: value` per line")
+    return {str(name): value for name, value in loaded.items()}
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of `Config`: types, ranges, defaults and help of every setting."""
+    whole = msgspec.json.schema(Config)
+    definition: dict[str, Any] = whole["$defs"]["Config"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "remotesam settings",
+        **definition,
+    }
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """All settings as JSON-ready values."""
+    return msgspec.to_builtins(config)
+
+
+def stage_settings(config: Config, stage: str) -> dict[str, Any]:
+    """The settings that change the result of one stage (tiles, match, polygons or write)."""
+    properties = schema()["properties"]
+    return {
+        name: value for name, value in as_dict(config).items() if properties[name].get("x-stage") == stage
+    }
+
+
+def _listed(value: Any) -> Any:
+    """`250,1000`, 1000 or (250, 1000) as a tuple; anything else is left to the validation."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, int):
+        return (value,)
+    return value
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    """`Expected float <= 1.0 - at $.iou_start` as a sentence that starts with the setting's name."""
+    text, _, path = str(error).rpartition(" - at `$")
+    if not text:
+        return str(error)
+    return f"setting '{path.strip('.`').split('[')[0]}': {text[0].lower()}{text[1:]}"

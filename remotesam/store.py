@@ -1,0 +1,284 @@
+"""The run directory: what is finished, on a local disk or any fsspec file system, written atomically.
+
+```
+RUN/
+  manifest.json             what the run is made from; refuses to resume anything else
+  tiles/<tile>.tif          label map of the chip, int32, ids 1..n of this tile, core *and* padding
+  tiles/<tile>.arrow        one row per id, and in its metadata the tile's summary; written last: the tile is done
+  tiles/<tile>.failed       why the tile failed; a retry removes it
+  seams/<tile>.arrow        joins with the neighbours to the east and south
+  match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
+  match/summary.json        written last: the match is done
+  polygons/<tile>.arrow     parts in raster pixels
+```
+
+Every file is written whole under another name and then renamed (object stores replace whole objects
+anyway), so a file that exists is complete. Stages are idempotent: running one again writes the same files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+from rasterio.windows import Window as RasterioWindow
+
+from remotesam.errors import ResumeError, StoreError
+from remotesam.windows import Window
+
+FORMAT = 1
+"""Version of this layout; a run of another version is not resumed."""
+
+BLOCK = 256
+"""Side of the compressed blocks of a label map: a seam reads strips, not whole chips."""
+
+
+class RunStore:
+    """One run directory.
+
+    Args:
+        url: local path or any fsspec URL (s3://bucket/run, …).
+
+    Raises:
+        StoreError: from every method, when the directory cannot be read or written.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = os.fspath(url)
+        self._fs, self.root = fsspec.core.url_to_fs(self.url)
+        self._local = "file" in (
+            self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
+        )
+
+    def __reduce__(self) -> tuple[type[RunStore], tuple[str]]:
+        return (RunStore, (self.url,))
+
+    # Bytes
+
+    def path(self, name: str) -> str:
+        """Where `name` lies on its file system."""
+        return f"{self.root}/{name}"
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a whole file; nobody ever sees half of it."""
+        path = self.path(name)
+        try:
+            if not self._local:
+                self._fs.pipe_file(path, content)
+                return
+            part = f"{path}.{uuid.uuid4().hex[:8]}.part"
+            try:
+                self._write_part(part, content)
+                os.replace(part, path)
+            except BaseException:
+                if os.path.exists(part):
+                    os.remove(part)
+                raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.url}: cannot write {name} ({error.strerror or error}); "
+                "free space or choose another --run-dir, then run again with --resume"
+            ) from error
+
+    @staticmethod
+    def _write_part(part: str, content: bytes) -> None:
+        try:
+            stream = open(part, "wb")
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(part), exist_ok=True)
+            stream = open(part, "wb")
+        with stream:
+            stream.write(content)
+
+    def get(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Read a file, or its bytes `[start, end)`."""
+        try:
+            if self._local and start is None:
+                with open(self.path(name), "rb") as stream:
+                    return stream.read()
+            return bytes(self._fs.cat_file(self.path(name), start=start, end=end))
+        except OSError as error:
+            raise StoreError(
+                f"{self.url}: cannot read {name} ({error.strerror or error}); "
+                "run again with --fresh if files of the run were deleted"
+            ) from error
+
+    def exists(self, name: str) -> bool:
+        """True when `name` is there, and therefore complete."""
+        try:
+            return os.path.exists(self.path(name)) if self._local else bool(self._fs.exists(self.path(name)))
+        except OSError as error:
+            raise StoreError(f"{self.url}: cannot be reached ({error})") from error
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files and folders that exist."""
+        for name in names:
+            if self.exists(name):
+                self._fs.rm(self.path(name), recursive=True)
+
+    def finished(self, stage: str, suffix: str = ".arrow") -> set[int]:
+        """Indices of the tiles that a stage has finished."""
+        try:
+            self._fs.invalidate_cache()
+            names = self._fs.ls(self.path(stage), detail=False)
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise StoreError(f"{self.url}: cannot list {stage} ({error.strerror or error})") from error
+        stems = (name.rsplit("/", 1)[-1] for name in names)
+        return {int(stem.removesuffix(suffix)) for stem in stems if stem.endswith(suffix)}
+
+    # JSON and tables
+
+    def put_json(self, name: str, content: Any) -> None:
+        """Write a small document."""
+        self.put(name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+    def get_json(self, name: str) -> Any:
+        """Read a small document."""
+        try:
+            return json.loads(self.get(name))
+        except ValueError:
+            raise StoreError(f"{self.url}: {name} is damaged; run again with --fresh") from None
+
+    def put_table(self, name: str, table: pa.Table) -> None:
+        """Write an Arrow table with its schema metadata."""
+        sink = io.BytesIO()
+        with pa.ipc.new_file(
+            sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+        ) as writer:
+            writer.write_table(table)
+        self.put(name, sink.getvalue())
+
+    def get_table(self, name: str) -> pa.Table:
+        """Read an Arrow table."""
+        try:
+            return pa.ipc.open_file(pa.BufferReader(self.get(name))).read_all()
+        except pa.ArrowInvalid:
+            raise StoreError(f"{self.url}: {name} is damaged; delete it and resume") from None
+
+    # Label maps
+
+    def put_labels(self, name: str, labels: NDArray[np.int32], window: Window) -> None:
+        """Write a label map as a small tiled GeoTIFF that any GIS can open.
+
+        Args:
+            name: file name in the run.
+            labels: (H, W) int32.
+            window: its place in the raster.
+        """
+        self.put(name, encode_labels(labels, window))
+
+    def get_labels(self, name: str, window: Window | None = None) -> NDArray[np.int32]:
+        """Read a label map or a window of it, decompressing only the blocks it touches.
+
+        Returns:
+            (window.height, window.width) int32.
+        """
+        return decode_labels(self.get(name), window)
+
+    # Manifest
+
+    def start(self, manifest: dict[str, Any], *, resume: bool) -> bool:
+        """Begin a run, or continue the one that is here.
+
+        Args:
+            manifest: JSON-ready; `identity` is a flat mapping whose every entry must be equal to resume.
+            resume: False discards what is here.
+
+        Returns:
+            True when an earlier run is continued.
+
+        Raises:
+            ResumeError: the run here was made from something else; the message names what differs.
+        """
+        if not resume and self.exists("manifest.json"):
+            self.clean()
+        if not self.exists("manifest.json"):
+            self.put_json("manifest.json", {"format": FORMAT, **manifest})
+            return False
+        earlier = self.manifest()
+        if earlier.get("format") != FORMAT:
+            raise ResumeError(f"{self.url}: written by another version of remotesam; use --fresh")
+        differences = changed(earlier.get("identity", {}), manifest["identity"])
+        if differences:
+            raise ResumeError(
+                f"{self.url}: cannot resume, changed since: {', '.join(differences)}; "
+                "use --fresh to start over or another --run-dir"
+            )
+        return True
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the run that is here.
+
+        Raises:
+            StoreError: there is no run here.
+        """
+        if not self.exists("manifest.json"):
+            raise StoreError(f"{self.url}: not a run directory (no manifest.json); check the path")
+        content: dict[str, Any] = self.get_json("manifest.json")
+        return content
+
+    def clean(self) -> None:
+        """Delete everything the run has written, and only that."""
+        self.remove(["tiles", "seams", "match", "polygons", "scales", "fused", "live.gpkg", "manifest.json"])
+
+
+def changed(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two flat mappings, as `name (was → is)`."""
+    return [
+        f"{name} ({_short(earlier.get(name))} → {_short(now.get(name))})"
+        for name in sorted({*earlier, *now})
+        if earlier.get(name) != now.get(name)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text if len(text) <= 40 else f"{text[:18]}…{text[-18:]}"
+
+
+def encode_labels(labels: NDArray[np.int32], window: Window) -> bytes:
+    """A label map as the bytes of a tiled, Zstandard-compressed GeoTIFF.
+
+    Its coordinates are raster pixels (x right, y up and so negative): tiles fit together in a GIS.
+    """
+    height, width = labels.shape
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=1,
+            dtype="int32",
+            tiled=True,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
+            compress="zstd",
+            zstd_level=1,
+            predictor=2,
+            transform=Affine(1, 0, window.col, 0, -1, -window.row),
+        ) as dataset:
+            dataset.write(labels, 1)
+        return bytes(memory.read())
+
+
+def decode_labels(content: bytes, window: Window | None = None) -> NDArray[np.int32]:
+    """The label map in the bytes of a GeoTIFF, or a window of it."""
+    part = None if window is None else RasterioWindow(window.col, window.row, window.width, window.height)
+    try:
+        with MemoryFile(content) as memory, memory.open() as dataset:
+            return np.asarray(dataset.read(1, window=part))
+    except rasterio.errors.RasterioError as error:
+        raise StoreError(f"a label map of the run is damaged ({error}); run again with --fresh") from error
