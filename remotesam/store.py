@@ -4,7 +4,7 @@
 RUN/
   manifest.json             what the run is made from; refuses to resume anything else
   tiles/<tile>.tif          label map of the chip, int32, ids 1..n of this tile, core *and* padding
-  tiles/<tile>.arrow        one row per id, and in its metadata the tile's summary; written last: the tile is done
+  tiles/<tile>.arrow        a row per id, with the tile's summary; written last: the tile is done
   tiles/<tile>.failed       why the tile failed; a retry removes it
   seams/<tile>.arrow        joins with the neighbours to the east and south
   match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
@@ -23,6 +23,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -30,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import rasterio
 from affine import Affine
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
@@ -56,10 +58,9 @@ class RunStore:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = os.fspath(url)
-        self._fs, self.root = fsspec.core.url_to_fs(self.url)
-        self._local = "file" in (
-            self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
-        )
+        # Other processes add files: a cached listing of an object store would hide finished tiles.
+        self._fs, self.root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        self._local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type[RunStore], tuple[str]]:
         return (RunStore, (self.url,))
@@ -72,41 +73,20 @@ class RunStore:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a whole file; nobody ever sees half of it."""
-        path = self.path(name)
         try:
-            if not self._local:
-                self._fs.pipe_file(path, content)
-                return
-            part = f"{path}.{uuid.uuid4().hex[:8]}.part"
-            try:
-                self._write_part(part, content)
-                os.replace(part, path)
-            except BaseException:
-                if os.path.exists(part):
-                    os.remove(part)
-                raise
+            if self._local:
+                _replace(Path(self.path(name)), content)
+            else:
+                self._fs.pipe_file(self.path(name), content)
         except OSError as error:
             raise StoreError(
                 f"{self.url}: cannot write {name} ({error.strerror or error}); "
                 "free space or choose another --run-dir, then run again with --resume"
             ) from error
 
-    @staticmethod
-    def _write_part(part: str, content: bytes) -> None:
-        try:
-            stream = open(part, "wb")
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(part), exist_ok=True)
-            stream = open(part, "wb")
-        with stream:
-            stream.write(content)
-
     def get(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """Read a file, or its bytes `[start, end)`."""
         try:
-            if self._local and start is None:
-                with open(self.path(name), "rb") as stream:
-                    return stream.read()
             return bytes(self._fs.cat_file(self.path(name), start=start, end=end))
         except OSError as error:
             raise StoreError(
@@ -117,7 +97,7 @@ class RunStore:
     def exists(self, name: str) -> bool:
         """True when `name` is there, and therefore complete."""
         try:
-            return os.path.exists(self.path(name)) if self._local else bool(self._fs.exists(self.path(name)))
+            return bool(self._fs.exists(self.path(name)))
         except OSError as error:
             raise StoreError(f"{self.url}: cannot be reached ({error})") from error
 
@@ -130,7 +110,6 @@ class RunStore:
     def finished(self, stage: str, suffix: str = ".arrow") -> set[int]:
         """Indices of the tiles that a stage has finished."""
         try:
-            self._fs.invalidate_cache()
             names = self._fs.ls(self.path(stage), detail=False)
         except FileNotFoundError:
             return set()
@@ -235,6 +214,20 @@ class RunStore:
         self.remove(["tiles", "seams", "match", "polygons", "scales", "fused", "live.gpkg", "manifest.json"])
 
 
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        try:
+            part.write_bytes(content)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(content)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def changed(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two flat mappings, as `name (was → is)`."""
     return [
@@ -252,7 +245,8 @@ def _short(value: Any) -> str:
 def encode_labels(labels: NDArray[np.int32], window: Window) -> bytes:
     """A label map as the bytes of a tiled, Zstandard-compressed GeoTIFF.
 
-    Its coordinates are raster pixels (x right, y up and so negative): tiles fit together in a GIS.
+    Its coordinates are raster pixels (y up and so negative), so tiles fit together in a GIS; one pixel to the
+    right, because an origin of (0, 0) is taken for missing georeferencing and warned about at every read.
     """
     height, width = labels.shape
     with MemoryFile() as memory:
@@ -268,7 +262,7 @@ def encode_labels(labels: NDArray[np.int32], window: Window) -> bytes:
             compress="zstd",
             zstd_level=1,
             predictor=2,
-            transform=Affine(1, 0, window.col, 0, -1, -window.row),
+            transform=Affine(1, 0, window.col + 1, 0, -1, -window.row),
         ) as dataset:
             dataset.write(labels, 1)
         return bytes(memory.read())

@@ -1,0 +1,111 @@
+"""What a worker needs for the tasks of one run, opened on first use and shared by its threads."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from remotesam.config import Config
+from remotesam.errors import Cancelled
+from remotesam.grid import TileGrid
+from remotesam.store import RunStore
+
+if TYPE_CHECKING:
+    from remotesam.raster import Raster
+    from remotesam.segmenter.protocol import Segmenter
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run over one raster at one scale, small enough to travel with every task."""
+
+    raster: str
+    """Path or URL of the raster."""
+    run_url: str
+    """The run directory."""
+    config: Config
+    """All settings; `config.tile_size` holds this job's one tile size."""
+    height: int
+    """Rows of the raster as it is read (overview and extent applied), px."""
+    width: int
+    """Columns of the raster as it is read, px."""
+
+    @property
+    def grid(self) -> TileGrid:
+        """The tiles of the run."""
+        return TileGrid(self.height, self.width, self.config.tile_size[0], self.config.padding)
+
+
+class Workbench:
+    """Raster, store and model of one job in one process.
+
+    Args:
+        job: what to work on.
+        segmenter: a ready model; None loads `job.config.model` when the first tile asks for it.
+        cancel: set by the user to stop between two passes.
+    """
+
+    def __init__(
+        self, job: Job, segmenter: Segmenter | None = None, cancel: threading.Event | None = None
+    ) -> None:
+        self.job = job
+        self._segmenter = segmenter
+        self._cancel = cancel or threading.Event()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def grid(self) -> TileGrid:
+        """The tiles of the run."""
+        return self.job.grid
+
+    @cached_property
+    def store(self) -> RunStore:
+        """The run directory."""
+        return RunStore(self.job.run_url)
+
+    @cached_property
+    def raster(self) -> Raster:
+        """The raster; one handle per thread inside."""
+        from remotesam.raster import open_raster
+
+        config = self.job.config
+        return open_raster(
+            self.job.raster,
+            bands=config.bands,
+            nodata=config.nodata,
+            overview=config.overview,
+            aoi=config.aoi,
+            stretch=config.stretch,
+        )
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The model; loaded once, by whichever thread comes first."""
+        with self._lock:
+            if self._segmenter is None:
+                from remotesam.segmenter.loading import load
+                from remotesam.segmenter.shared import SharedSegmenter
+
+                config = self.job.config
+                self._segmenter = SharedSegmenter(
+                    load(
+                        config.model,
+                        device=config.device,
+                        precision=config.precision,
+                        point_batch=config.point_batch,
+                        exact=config.generator == "exact",
+                        compile=config.compile,
+                    )
+                )
+            return self._segmenter
+
+    def stop_if_cancelled(self) -> None:
+        """Raise when the user has asked to stop.
+
+        Raises:
+            Cancelled: what is finished stays on disk.
+        """
+        if self._cancel.is_set():
+            raise Cancelled("cancelled; finished tiles are kept")
