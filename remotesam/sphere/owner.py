@@ -1,0 +1,160 @@
+"""Who owns a direction: the view in which it lies nearest to the centre, by the Chebyshev distance.
+
+With max(|x|, |y|) in the tangent plane instead of the nearest centre the same 51 views of an 8K panorama keep 129
+px of context around everything owned, not 94, because a square view is used up to its square border.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remotesam.sphere.equirect import Equirect, direction
+from remotesam.sphere.layouts import Layout
+from remotesam.sphere.views import View
+from remotesam.windows import Window
+
+NOBODY = -1
+"""Owner of a direction that no view sees; a layout leaves none, an imported set of views may."""
+
+
+def owners_in_view(layout: Layout, index: int) -> NDArray[np.int16]:
+    """Owner of each pixel centre of a view.
+
+    Returns:
+        (size, size) int16 view indices. Ties go to the lower index, wherever they are computed.
+    """
+    view = layout.views[index]
+    axis = view.plane_axis()
+    best = np.maximum(np.abs(axis)[None, :], np.abs(axis)[:, None]).astype(np.float32)
+    owner = np.full(best.shape, index, np.int16)
+    for other in layout.neighbours(index):
+        distance = _distance_from(view, other, axis)
+        wins = distance < best if other.index > index else distance <= best
+        # Scanning in index order keeps ties with the lowest; `index` itself was there first.
+        wins &= (distance < best) | (owner > other.index)
+        best[wins] = distance[wins]
+        owner[wins] = other.index
+    return owner
+
+
+def _distance_from(view: View, other: View, axis: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Chebyshev distance in `other`'s plane of the pixel centres of `view`; infinite outside `other`."""
+    turn = other.frame @ view.frame.T
+    rows, cols = -axis.astype(np.float32)[:, None], axis.astype(np.float32)[None, :]
+    x, y, z = (
+        np.float32(line[0]) * cols + (np.float32(line[1]) * rows + np.float32(line[2]))
+        for line in turn.astype(np.float32)
+    )
+    return _chebyshev(x, y, z, other)
+
+
+def _chebyshev(
+    x: NDArray[np.float32], y: NDArray[np.float32], z: NDArray[np.float32], view: View
+) -> NDArray[np.float32]:
+    np.abs(x, out=x)
+    np.abs(y, out=y)
+    np.maximum(x, y, out=x)
+    behind = z <= 1e-6
+    z[behind] = 1
+    x /= z
+    x[behind | (x > view.half)] = np.inf
+    return x
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """For each pixel of a window of an equirectangular picture: its owner and the owner's pixel there."""
+
+    owner: NDArray[np.int16]
+    """(h, w) view index, `NOBODY` where no view looks."""
+    x: NDArray[np.float32]
+    """(h, w) point in the owner's pixels, 0..size."""
+    y: NDArray[np.float32]
+    """(h, w) point in the owner's pixels, 0..size, down."""
+
+
+def owners_on_grid(views: Sequence[View], grid: Equirect, window: Window) -> Ownership:
+    """Owners of the pixel centres of a window of `grid`; `views` are in index order."""
+    lon, lat = _centres(grid, window)
+    best = np.full(window.shape, np.inf, np.float32)
+    owner = np.full(window.shape, NOBODY, np.int16)
+    px, py = np.zeros(window.shape, np.float32), np.zeros(window.shape, np.float32)
+    for view in views_near(views, grid, window):
+        x, y, z = plane_on_grid(view, lon, lat)
+        across, up = x.copy(), y.copy()
+        depth = np.where(z > 1e-6, z, np.float32(1))
+        wins = _chebyshev(x, y, z, view) < best
+        best[wins] = x[wins]
+        owner[wins] = view.index
+        px[wins] = across[wins] / depth[wins]
+        py[wins] = up[wins] / depth[wins]
+    return _in_pixels(views, owner, px, py)
+
+
+def _in_pixels(
+    views: Sequence[View], owner: NDArray[np.int16], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> Ownership:
+    """Plane coordinates to pixels; views of one layout share size and focal length, imported ones need not."""
+    slots = {view.index: view for view in views}
+    table = max(slots, default=0) + 2
+    focal, middle = np.ones(table, np.float32), np.zeros(table, np.float32)
+    for index, view in slots.items():
+        focal[index], middle[index] = view.focal, view.size / 2
+    scale, shift = focal[owner], middle[owner]
+    return Ownership(owner, shift + scale * x, shift - scale * y)
+
+
+def plane_on_grid(
+    view: View, lon: NDArray[np.float64], lat: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Camera coordinates (x right, y up, z forward) of a lon/lat lattice (radians) in a view, (h, w) each."""
+    turned, tilt = lon - math.radians(view.lon), math.radians(view.lat)
+    cos_lat, sin_lat = np.cos(lat)[:, None].astype(np.float32), np.sin(lat)[:, None].astype(np.float32)
+    cos_lon, sin_lon = np.cos(turned)[None, :].astype(np.float32), np.sin(turned)[None, :].astype(np.float32)
+    ahead = cos_lat * cos_lon
+    c, s = np.float32(math.cos(tilt)), np.float32(math.sin(tilt))
+    return cos_lat * sin_lon, sin_lat * c - ahead * s, ahead * c + sin_lat * s
+
+
+def _centres(grid: Equirect, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Camera longitude of the columns and latitude of the rows of a window, radians, at pixel centres."""
+    x = np.arange(window.col, window.col_stop) + 0.5
+    y = np.arange(window.row, window.row_stop) + 0.5
+    lon, _ = grid.lonlat(x, 0.0)
+    _, lat = grid.lonlat(0.0, y)
+    return np.radians(lon + grid.centre), np.radians(lat)
+
+
+def views_near(views: Sequence[View], grid: Equirect, window: Window) -> list[View]:
+    """Views that may see a pixel of the window, by the circles round both."""
+    lon, lat = grid.lonlat(
+        np.array([window.col, window.col_stop, (window.col + window.col_stop) / 2]),
+        np.array([window.row, window.row_stop, (window.row + window.row_stop) / 2]),
+    )
+    middle = direction(lon[2] + grid.centre, lat[2])
+    if lon[1] - lon[0] >= 180:
+        # The farthest point of a wide box need not be a corner; its band of latitude bounds it instead.
+        low, high = sorted((lat[0], lat[1]))
+        return [
+            view
+            for view in views
+            if low - _reach(view) <= view.lat <= high + _reach(view) or abs(view.lat) + _reach(view) >= 90
+        ]
+    corners = direction(np.repeat(lon[:2], 2) + grid.centre, np.tile(lat[:2], 2))
+    radius = math.degrees(math.acos(float(np.clip((corners @ middle).min(), -1, 1))))
+    near = []
+    for view in views:
+        angle = math.degrees(math.acos(float(np.clip(view.frame[2] @ middle, -1, 1))))
+        if angle <= radius + _reach(view) + 1e-3:
+            near.append(view)
+    return near
+
+
+def _reach(view: View) -> float:
+    """Angle from a view's centre to its corners, degrees."""
+    return math.degrees(math.atan(math.sqrt(2) * view.half))
