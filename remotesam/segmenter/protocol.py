@@ -66,7 +66,7 @@ class NetworkCalls:
     Attributes:
         encodes: Images run through the image encoder (crops count one each).
         decoded_points: Prompt points run through the mask decoder's transformer.
-        upscaled_points: Points for which the decoder made mask logits (only those whose predicted IoU passed).
+        upscaled_points: Points for which the decoder made mask logits: those whose predicted IoU passed.
     """
 
     encodes: int = 0
@@ -96,26 +96,27 @@ class Proposals(Protocol):
 
 
 class Segmenter(Protocol):
-    """A promptable model behind one door.
-
-    Attributes:
-        name: Short name for messages and the run manifest, e.g. "nano".
-        digest: SHA-256 (hex) of the checkpoint file; part of a run's identity.
-        image_size: Side in px of the square every chip is resized to before the network sees it.
-        network_calls: Running totals of the work done.
-    """
+    """A promptable model behind one door."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Short name for messages and the run manifest, e.g. "nano"."""
+        ...
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """SHA-256 (hex) of the checkpoint file; part of a run's identity."""
+        ...
 
     @property
-    def image_size(self) -> int: ...
+    def image_size(self) -> int:
+        """Side in px of the square every chip is resized to before the network sees it."""
+        ...
 
     @property
-    def network_calls(self) -> NetworkCalls: ...
+    def network_calls(self) -> NetworkCalls:
+        """Running totals of the work done."""
+        ...
 
     def propose(self, queries: Sequence[Query]) -> list[Proposals]:
         """Run the network on every query and return its proposals in the same order.
