@@ -1,9 +1,7 @@
-"""Batches: scenes from a growing pool, cropped, turned, painted and clicked; the same for the same seed and step."""
+"""Batches: scenes from a growing pool, cropped, turned, painted and clicked; a function of seed and step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -51,39 +49,33 @@ class Batch:
 
 
 class Pool:
-    """Scenes by number, made by two processes; grows with the step and forgets its oldest."""
+    """Scenes by number; grows with the step and forgets its oldest."""
 
-    def __init__(self, image_size: int, seed: int, *, plain_until: int, first: int, capacity: int) -> None:
+    def __init__(self, image_size: int, first_seed: int, *, plain: int, start: int, capacity: int) -> None:
         """Describe the pool without filling it.
 
         Args:
             image_size: Model input side in pixels.
-            seed: First scene number; validation uses numbers that no pool reaches.
-            plain_until: Scenes with numbers below `seed + plain_until` are plain ones.
-            first: Scenes in the pool at step 0.
+            first_seed: Seed of scene number 0.
+            plain: Scenes with numbers below this are plain ones.
+            start: Scenes in the pool at step 0.
             capacity: Most scenes held at once.
         """
         self.side = int(image_size * CANVAS)
-        self.seed, self.plain_until, self.first, self.capacity = seed, plain_until, first, capacity
+        self.first_seed, self.plain, self.start, self.capacity = first_seed, plain, start, capacity
         self.scenes: dict[int, Scene] = {}
-        self.workers = ProcessPoolExecutor(2)
 
     def at(self, step: int) -> list[Scene]:
         """Give the scenes of a step: 8 more every 25 steps, the oldest beyond `capacity` dropped."""
-        stop = self.first + 8 * (step // 25)
+        stop = self.start + 8 * (step // 25)
         wanted = range(max(0, stop - self.capacity), stop)
-        self.scenes = {n: s for n, s in self.scenes.items() if n in wanted}
-        missing = [n for n in wanted if n not in self.scenes]
-        makers: list[Callable[..., Scene]] = [plain_scene if n < self.plain_until else scene for n in missing]
-        seeds = [self.seed + n for n in missing]
-        made = self.workers.map(_make, makers, seeds, [self.side] * len(missing), chunksize=4)
-        self.scenes.update(zip(missing, made, strict=True))
+        for number in [n for n in self.scenes if n not in wanted]:
+            del self.scenes[number]
+        for number in wanted:
+            if number not in self.scenes:
+                maker = plain_scene if number < self.plain else scene
+                self.scenes[number] = maker(self.first_seed + number, (self.side, self.side))
         return [self.scenes[n] for n in wanted]
-
-
-def _make(maker: Callable[..., Scene], seed: int, side: int) -> Scene:
-    cv2.setNumThreads(1)
-    return maker(seed, (side, side))
 
 
 def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images: int, clicks: int) -> Batch:
@@ -100,25 +92,30 @@ def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images:
     while len(parts) < images:
         picture, labels = _crop(scenes[rng.integers(len(scenes))], rng, image_size)
         picture, labels = _paint_black(picture, labels, rng)
-        sample = _click(labels, rng, clicks)
+        sample = click_regions(labels, rng, clicks)
         if sample is None:
             continue
-        points, targets = sample
+        points, masks = sample
         cells = labels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].astype(np.int64)
-        parts.append((normalise(picture), torch.from_numpy(cells), torch.from_numpy(points), torch.from_numpy(targets)))
+        parts.append(
+            (
+                normalise(picture),
+                torch.from_numpy(cells),
+                torch.from_numpy(points),
+                torch.from_numpy(_in_cells(masks)),
+            )
+        )
     a, b, c, d = (torch.stack(column) for column in zip(*parts, strict=True))
     return Batch(images=a, labels=b, clicks=c, targets=d)
 
 
 def normalise(image: NDArray[np.uint8]) -> Tensor:
-    """Turn (H, W, 3) uint8 RGB into the (3, H, W) float32 that SAM 2 expects (ImageNet mean and deviation)."""
+    """Turn (H, W, 3) uint8 RGB into (3, H, W) float32 with ImageNet mean and deviation, as SAM 2 expects."""
     scaled = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
     return (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
 
 
-def _crop(
-    source: Scene, rng: np.random.Generator, size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def _crop(source: Scene, rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Cut, scale, turn, mirror and recolour."""
     image, labels = source.image, source.labels
     side = size if rng.random() < 0.5 else int(size * rng.uniform(0.7, CANVAS))
@@ -142,7 +139,7 @@ def _crop(
 def _paint_black(
     image: NDArray[np.uint8], labels: NDArray[np.int32], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """In a third of the draws paint some regions black, sometimes leaving their rim, as later passes see them."""
+    """In a third of the draws paint regions black, sometimes leaving their rim, as later passes see them."""
     if rng.random() > 0.33:
         return image, labels
     gone = rng.random(int(labels.max()) + 1) < rng.uniform(0.1, 0.9)
@@ -158,24 +155,38 @@ def _paint_black(
     return image, labels
 
 
-def _click(
+def click_regions(
     labels: NDArray[np.int32], rng: np.random.Generator, count: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Click regions, half of the clicks uniform over pixels and half over regions; None if there is none to click."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    """Click regions, half of the clicks uniform over pixels and half over regions.
+
+    Args:
+        labels: (H, W) int32, 0 = none.
+        rng: Source of randomness.
+        count: Number of clicks.
+
+    Returns:
+        (count, 2) points (x, y) at pixel centres and (count, H, W) masks of the clicked 4-connected parts, or
+        None if there is nothing of at least `MIN_AREA` pixels.
+    """
     areas = np.bincount(labels.ravel())
+    beginnings = np.cumsum(areas) - areas
     areas[0] = 0
     usable = np.nonzero(areas >= MIN_AREA)[0]
     if len(usable) == 0:
         return None
     share = 0.5 / len(usable) + 0.5 * areas[usable] / areas[usable].sum()
     order = np.argsort(labels, axis=None, kind="stable")
-    starts = np.cumsum(areas + 0) - areas + int((labels == 0).sum())
-    points = np.empty((count, 2), np.float32)
-    targets = np.empty((count, labels.shape[0] // STRIDE, labels.shape[1] // STRIDE), np.float32)
+    points, masks = np.empty((count, 2), np.float32), np.empty((count, *labels.shape), np.bool_)
     for k, value in enumerate(rng.choice(usable, count, p=share)):
-        row, col = divmod(int(order[starts[value] + rng.integers(areas[value])]), labels.shape[1])
+        row, col = divmod(int(order[beginnings[value] + rng.integers(areas[value])]), labels.shape[1])
         _, components = cv2.connectedComponents((labels == value).astype(np.uint8), connectivity=4)
-        mask = (components == components[row, col]).astype(np.float32)
-        points[k] = col + 0.5, row + 0.5
-        targets[k] = cv2.resize(mask, targets.shape[:0:-1], interpolation=cv2.INTER_AREA)
-    return points, targets
+        points[k], masks[k] = (col + 0.5, row + 0.5), components == components[row, col]
+    return points, masks
+
+
+def _in_cells(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Give the share of every stride-4 cell inside each of (N, H, W) masks."""
+    small = (masks.shape[2] // STRIDE, masks.shape[1] // STRIDE)
+    cells = [cv2.resize(m.astype(np.float32), small, interpolation=cv2.INTER_AREA) for m in masks]
+    return np.stack(cells)

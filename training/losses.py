@@ -88,7 +88,7 @@ def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Te
 
 
 def recall(network: Network, decoded: Decoded, embedding: Tensor, clicks: Tensor) -> Tensor:
-    """Make the click token and the mask tokens know the embedding under the click, or masks mark other regions.
+    """Make the click and mask tokens know the embedding under the click, or masks mark other regions.
 
     Args:
         network: Holder of the two linear read-outs.
@@ -105,6 +105,6 @@ def recall(network: Network, decoded: Decoded, embedding: Tensor, clicks: Tensor
 
 
 def growth(coarse: Tensor) -> Tensor:
-    """Keep the stride-16 embedding as small as the positional code, or attention sees content but no place."""
+    """Keep the stride-16 embedding as small as the positional code, or attention sees content, not place."""
     coarse = coarse.float()
     return (coarse.pow(2).mean() - 0.25).clamp(min=0) + coarse.mean((0, 2, 3)).pow(2).mean()

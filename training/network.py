@@ -1,4 +1,4 @@
-"""The nano network as the trainer sees it: a start that can learn, helper heads and a decode that shares work.
+"""The nano network as the trainer sees it: a start that can learn, helper heads, a decode that shares work.
 
 Why a special start: from scratch, SAM 2's plain objective stalls because the stride-16 embedding outgrows the
 positional code, and the click's attention then sees content but not place. So the neck starts with outputs as
@@ -65,7 +65,9 @@ class Network(nn.Module):
         features: list[Tensor] = self.sam.image_encoder(images)["backbone_fpn"]
         return features
 
-    def decode(self, pyramid: list[Tensor], points: Tensor, labels: Tensor, masks: Tensor | None = None) -> Decoded:
+    def decode(
+        self, pyramid: list[Tensor], points: Tensor, labels: Tensor, masks: Tensor | None = None
+    ) -> Decoded:
         """Decode P prompts on each of B images.
 
         As long as no prompt mask differs between prompts, the first layer's image keys, values and queries
@@ -84,10 +86,12 @@ class Network(nn.Module):
             boxes=None,
             masks=None if masks is None else masks.flatten(0, 1)[:, None],
         )
-        output = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
+        output = torch.cat(
+            [decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight]
+        )
         tokens = torch.cat([output.expand(b * p, -1, -1), sparse], 1)
         image = pyramid[2] + sam.no_mem_embed.view(1, -1, 1, 1)
-        n, d, h, w = image.shape
+        _, d, h, w = image.shape
         place = sam.sam_prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
         if masks is None:
             keys = (image + dense[:1, :, :1, :1]).flatten(2).transpose(1, 2)
@@ -158,7 +162,9 @@ def _attend_to_place(sam: nn.Module) -> None:
     The sine and the cosine of one frequency go to one head, so that q·k falls with distance.
     """
     for name, module in sam.sam_mask_decoder.transformer.named_modules():
-        if not name.endswith(("cross_attn_token_to_image", "cross_attn_image_to_token", "final_attn_token_to_image")):
+        if not name.endswith(
+            ("cross_attn_token_to_image", "cross_attn_image_to_token", "final_attn_token_to_image")
+        ):
             continue
         inner, width = module.q_proj.weight.shape
         per_head = inner // module.num_heads

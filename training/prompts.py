@@ -24,7 +24,7 @@ def corrective(
     Returns:
         (B, P, 8, 2) points and (B, P, 8) int32 labels: 1 missed, 0 wrongly marked, -1 unused.
     """
-    b, p, h, w = targets.shape
+    b, p, _, w = targets.shape
     inside = targets > 0.5
     wrong = (inside != (logits > 0)).flatten(2).float().cpu()
     wrong[wrong.sum(-1) == 0] = 1  # nothing wrong: confirm anywhere

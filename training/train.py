@@ -1,7 +1,11 @@
 """Train nano: `python -m training.train --minutes M --out DIR [--resume]`.
 
-Writes DIR/state.pt (everything needed to go on), DIR/log.jsonl (one JSON object per line). Deterministic by
-seed apart from the clock: `--minutes` decides when to stop and, through the share of time used, the learning rate.
+Writes DIR/state.pt (everything needed to go on; also when asked to end by SIGTERM) and DIR/log.jsonl (one
+JSON object per line). Deterministic by seed apart from the clock: `--minutes` decides when to stop and,
+through the share of time used, the learning rate.
+
+On CPUs that others use too, several processes with one thread each (`--workers 2`) are far faster than one
+process with several threads, which waits for its slowest thread hundreds of times per step.
 """
 
 from __future__ import annotations
@@ -10,12 +14,16 @@ import argparse
 import contextlib
 import json
 import math
+import multiprocessing
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from training.data import STRIDE, Batch, Pool, draw
 from training.losses import affinity, growth, mask_terms, recall
@@ -24,6 +32,7 @@ from training.prompts import boxes, corrective
 
 PEAK = 5e-4
 WARM_STEPS = 60
+SEEDS_PER_RANK = 10_000_000
 AVERAGE = 0.998
 """Decay of the running average of the weights, which is what gets exported."""
 
@@ -40,19 +49,36 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=200, help="how many scenes of the pool are plain ones")
     parser.add_argument("--rate", type=float, default=PEAK, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="threads per process")
+    parser.add_argument("--workers", type=int, default=2, help="processes that share the images of a step")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    Trainer(options).run()
+    meeting = options.out / "meeting"
+    meeting.unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    for rank in range(1, options.workers):
+        context.Process(target=work, args=(rank, options, meeting), daemon=True).start()
+    work(0, options, meeting)
+
+
+def work(rank: int, options: argparse.Namespace, meeting: Path) -> None:
+    """Train as one of `options.workers` processes that meet at a file; rank 0 keeps clock, log and state."""
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=options.workers
+    )
+    Trainer(options, rank).run()
+    dist.destroy_process_group()
 
 
 class Trainer:
-    """One training run: network, optimiser, running average, clock."""
+    """One process of a training run: network, optimiser, running average, clock."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, rank: int) -> None:
         """Build everything, and load DIR/state.pt when resuming."""
-        self.options = options
+        self.options, self.rank = options, rank
+        self.stopped = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.size: int = options.image_size
         self.network = Network(self.size, options.seed)
@@ -69,25 +95,35 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(self.parameters, lr=options.rate, weight_decay=0.01)
         if saved is not None:
             self.optimiser.load_state_dict(saved["optimiser"])
-        self.pool = Pool(self.size, options.seed, plain_until=options.plain, first=240, capacity=1200)
+        first = options.seed + rank * SEEDS_PER_RANK
+        self.pool = Pool(self.size, first, plain=options.plain // options.workers, start=120, capacity=500)
 
     def run(self) -> None:
         """Train until the minutes are used up."""
+        asked: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
         last, since_log, mark = time.time(), [], time.time()
         with (self.options.out / "log.jsonl").open("a") as log:
-            while self.progress() < 1:
-                since_log.append(self.take_step())
+            while not self.stopped:
+                since_log.append(self.take_step(stop=bool(asked) or self.progress() >= 1))
                 now = time.time()
                 self.seconds += now - last
                 last = now
+                if self.rank:
+                    continue
                 if self.step % 50 == 0:
                     mean = {k: round(float(np.mean([s[k] for s in since_log])), 4) for k in since_log[0]}
-                    print(json.dumps({"step": self.step, "seconds": int(self.seconds), **mean}), file=log, flush=True)
+                    print(
+                        json.dumps({"step": self.step, "seconds": int(self.seconds), **mean}),
+                        file=log,
+                        flush=True,
+                    )
                     since_log = []
                 if now - mark > 120:
                     self.save()
                     mark = now
-        self.save()
+        if self.rank == 0:
+            self.save()
 
     def progress(self) -> float:
         """Share of the training time that is used up."""
@@ -96,33 +132,41 @@ class Trainer:
     def rate(self) -> float:
         """Learning rate now: warm-up, constant for 60 % of the time, then a cosine to a twentieth."""
         late = max(0.0, (self.progress() - 0.6) / 0.4)
-        return float(self.options.rate * min(1, (self.step + 1) / WARM_STEPS) * (0.525 + 0.475 * math.cos(math.pi * late)))
+        return float(
+            self.options.rate
+            * min(1, (self.step + 1) / WARM_STEPS)
+            * (0.525 + 0.475 * math.cos(math.pi * late))
+        )
 
-    def take_step(self) -> dict[str, float]:
-        """Draw a batch, take one optimiser step, update the running average."""
-        rng = np.random.default_rng((self.options.seed, self.step))
+    def take_step(self, *, stop: bool) -> dict[str, float]:
+        """Draw a batch, take one optimiser step with all processes' gradients, update the running average."""
         options = self.options
-        batch = draw(self.pool.at(self.step), rng, self.size, options.images, options.clicks).to(self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
+        rng = np.random.default_rng((options.seed, self.rank, self.step))
+        images = options.images // options.workers
+        batch = draw(self.pool.at(self.step), rng, self.size, images, options.clicks).to(self.device)
         with self._autocast():
             total, stats = self.losses(batch, second_round=self.step > 400 and self.step % 3 == 0)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
+        rate, self.stopped = self._share(self.rate(), stop)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.step += 1
+        if self.rank:
+            return {}
         keep = min(AVERAGE, 1 - 10 / (self.step + 10))
         for name, value in self.network.state_dict().items():
             self.average[name].lerp_(value.detach(), 1 - keep)
-        return {**stats, "norm": float(norm), "lr": self.rate()}
+        return {**stats, "norm": float(norm), "lr": rate}
 
     def losses(self, batch: Batch, *, second_round: bool) -> tuple[torch.Tensor, dict[str, float]]:
         """Give the total loss of a batch and what to log."""
         network = self.network
         pyramid = network.encode(batch.images)
         pairs, embedding = affinity(network, pyramid[0], batch.labels)
-        labels = torch.ones(batch.clicks.shape[:2] + (1,), dtype=torch.int32, device=self.device)
+        labels = torch.ones((*batch.clicks.shape[:2], 1), dtype=torch.int32, device=self.device)
         decoded = network.decode(pyramid, batch.clicks[:, :, None], labels)
         first = mask_terms(decoded, batch.targets, multimask=True)
         remember = recall(network, decoded, embedding, batch.clicks)
@@ -130,17 +174,16 @@ class Trainer:
         best = first.real[..., 1:].max(-1).values.mean()
         chosen = first.real[..., 1:].gather(2, decoded.iou[..., 1:].argmax(-1, keepdim=True)).mean()
         stats = {
-            "mask": float(first.mask),
-            "score": float(first.score),
-            "pairs": float(pairs),
-            "recall": float(remember),
-            "std16": float(pyramid[2].detach().float().std()),
+            "mask": first.mask.item(),
+            "score": first.score.item(),
+            "pairs": pairs.item(),
+            "recall": remember.item(),
+            "std16": pyramid[2].detach().float().std().item(),
             "best": float(best),
             "chosen": float(chosen),
-            "iou_error": float((decoded.iou[..., 1:] - first.real[..., 1:]).abs().mean()),
+            "iou_error": (decoded.iou[..., 1:] - first.real[..., 1:]).abs().mean().item(),
         }
-        present = torch.nn.functional.softplus(-decoded.present).mean()
-        total = total + 0.05 * present
+        total = total + 0.05 * torch.nn.functional.softplus(-decoded.present).mean()
         if second_round:
             total = total + self._second_round(batch, pyramid, first.real, decoded.logits.detach())
         return total, stats
@@ -148,7 +191,7 @@ class Trainer:
     def _second_round(
         self, batch: Batch, pyramid: list[torch.Tensor], real: torch.Tensor, logits: torch.Tensor
     ) -> torch.Tensor:
-        """Prompt a third of the regions again with boxes or corrective clicks, half of the time with a mask."""
+        """Prompt a third of the regions again: boxes or corrective clicks, sometimes with the first mask."""
         generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
         count = max(1, self.options.clicks // 3)
         targets = batch.targets[:, :count]
@@ -163,6 +206,19 @@ class Trainer:
         masks = previous.clamp(-32, 32) if kind > 0.65 else None
         terms = mask_terms(self.network.decode(pyramid, points, labels, masks), targets, multimask=False)
         return 0.5 * (terms.mask + terms.score)
+
+    def _share(self, rate: float, stop: bool) -> tuple[float, bool]:
+        """Average the gradients over all processes; all take rank 0's learning rate and its wish to stop."""
+        used = [p for p in self.parameters if p.grad is not None]
+        mine = torch.tensor([rate, float(stop)], device=self.device) * (
+            self.options.workers if self.rank == 0 else 0
+        )
+        flat = torch.cat([p.grad.flatten() for p in used if p.grad is not None] + [mine])
+        dist.all_reduce(flat)
+        flat /= self.options.workers
+        for parameter, part in zip(used, flat[:-2].split([p.numel() for p in used]), strict=True):
+            parameter.grad = part.view_as(parameter)
+        return float(flat[-2]), bool(flat[-1] > 0.5)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -191,7 +247,9 @@ class Trainer:
 
 def _is_memory(name: str) -> bool:
     """Whether a parameter belongs to the video memory, which is trained on its own."""
-    return name.removeprefix("sam.").startswith(("memory_", "maskmem_", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample"))
+    return name.removeprefix("sam.").startswith(
+        ("memory_", "maskmem_", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample")
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scenes of no place in particular: textured regions and shapes, so that photos and panoramas are not foreign."""
+"""Scenes of no place in particular: textured regions and shapes, so that photos are not foreign."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from remotesam.scenes.textures import Image, mottled, noise, stripes
 
 
-def generic(rng: np.random.Generator, shape: tuple[int, int], *, plain: bool = False) -> tuple[Image, NDArray[np.int32]]:
+def generic(
+    rng: np.random.Generator, shape: tuple[int, int], *, plain: bool = False
+) -> tuple[Image, NDArray[np.int32]]:
     """Give a patchwork of regions with shapes on top.
 
     Args:
@@ -23,7 +25,9 @@ def generic(rng: np.random.Generator, shape: tuple[int, int], *, plain: bool = F
     looks = [_look(rng, shape) for _ in range(int(rng.integers(3, 7)))]
     image = np.empty((*shape, 3), np.float32)
     labels = np.zeros(shape, np.int32)
-    warp = noise(rng, shape, shape[0] / rng.uniform(3, 12), 2) * np.float32(rng.choice([0, 0, 0.02, 0.05]) * shape[0])
+    warp = noise(rng, shape, shape[0] / rng.uniform(3, 12), 2) * np.float32(
+        rng.choice([0, 0, 0.02, 0.05]) * shape[0]
+    )
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     count = int(rng.integers(2, 6) if plain else np.exp(rng.uniform(np.log(3), np.log(50))))
     centres = rng.uniform(0, 1, (count, 2)).astype(np.float32) * np.float32([shape[1], shape[0]])
@@ -54,7 +58,9 @@ def _look(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
         colour = colour.mean() + (colour - colour.mean()) * rng.uniform(0, 0.4)
     look = mottled(rng, shape, colour, rng.uniform(1, 18))
     if rng.random() < 0.2:
-        look += stripes(rng, shape, rng.uniform(3, 24), rng.uniform(0, 3.14), rng.uniform(0, 6)) * rng.uniform(3, 25)
+        look += stripes(
+            rng, shape, rng.uniform(3, 24), rng.uniform(0, 3.14), rng.uniform(0, 6)
+        ) * rng.uniform(3, 25)
     return look
 
 

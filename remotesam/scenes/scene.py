@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.scenes.canvas import Canvas
 from remotesam.scenes.generic import generic
+from remotesam.scenes.layouts import countryside, parking, settlement, trial_field, woodland
+from remotesam.scenes.sensor import expose
+from remotesam.scenes.textures import Image
+
+GENERIC_SHARE = 0.3
+"""Share of scenes of no place in particular, when no ground size is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +74,42 @@ def scene(seed: int, shape: tuple[int, int], *, gsd: float | None = None) -> Sce
     Args:
         seed: Any non-negative integer; the same arguments give the same scene everywhere.
         shape: (height, width) in pixels.
-        gsd: Ground size of a pixel in metres, 0.05 to 10; None draws one.
+        gsd: Ground size of a pixel in metres, 0.05 to 10; None draws one, or draws a scene of no place.
     """
     rng = np.random.default_rng(seed)
-    image, labels = generic(rng, shape)
-    image += rng.normal(0, rng.uniform(0, 8), image.shape)
-    parts, origin = split_components(labels)
-    return Scene(np.clip(image, 0, 255).astype(np.uint8), parts, ("region",) * (len(origin) - 1))
+    if gsd is None and rng.random() < GENERIC_SHARE:
+        image, labels = generic(rng, shape)
+        return _finished(rng, image, labels, None)
+    metres = gsd or float(np.exp(rng.uniform(np.log(0.05), np.log(10))))
+    canvas = Canvas(rng, shape)
+    _layout(rng, metres)(canvas, metres)
+    return _finished(rng, canvas.finish(), canvas.labels, canvas.classes)
 
 
 def plain_scene(seed: int, shape: tuple[int, int]) -> Scene:
     """Make a scene of a few large regions with textures of their own, for the first steps of training."""
     rng = np.random.default_rng(seed)
     image, labels = generic(rng, shape, plain=True)
-    image += rng.normal(0, rng.uniform(0, 8), image.shape)
+    return _finished(rng, image, labels, None)
+
+
+def _layout(rng: np.random.Generator, gsd: float) -> Callable[[Canvas, float], None]:
+    """Choose a kind of place that makes sense at a scale."""
+    if gsd > 0.9:
+        return countryside
+    if gsd > 0.4:
+        choices, shares = (settlement, countryside, woodland), (0.4, 0.4, 0.2)
+    else:
+        choices, shares = (
+            (settlement, parking, woodland, trial_field, countryside),
+            (0.5, 0.16, 0.16, 0.1, 0.08),
+        )
+    return choices[rng.choice(len(choices), p=shares)]
+
+
+def _finished(
+    rng: np.random.Generator, image: Image, labels: NDArray[np.int32], classes: list[str] | None
+) -> Scene:
     parts, origin = split_components(labels)
-    return Scene(np.clip(image, 0, 255).astype(np.uint8), parts, ("region",) * (len(origin) - 1))
+    names = tuple("region" if classes is None else classes[i - 1] for i in origin[1:])
+    return Scene(expose(rng, image), parts, names)

@@ -31,7 +31,9 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], scale: float, channe
     return np.ascontiguousarray(out.reshape(*shape, channels))
 
 
-def mottled(rng: np.random.Generator, shape: tuple[int, int], colour: NDArray[np.float64], strength: float) -> Image:
+def mottled(
+    rng: np.random.Generator, shape: tuple[int, int], colour: NDArray[np.float64], strength: float
+) -> Image:
     """Give a surface of one mean colour with brightness and slight colour variation at several scales.
 
     Args:

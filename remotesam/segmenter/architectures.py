@@ -19,13 +19,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from remotesam.errors import RemotesamError
+from remotesam.errors import ConfigError
 
 _VIDEO_CLASS = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 
-
-class UnknownArchitectureError(RemotesamError, ValueError):
-    """The name is none of `ARCHITECTURES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +105,10 @@ def build(name: str, *, video: bool = False, image_size: int | None = None) -> t
         A `SAM2Base`, or a `SAM2VideoPredictor` when `video`; `.image_size` is its input side in pixels.
 
     Raises:
-        UnknownArchitectureError: No architecture has this name.
+        ConfigError: No architecture has this name.
     """
     if name not in ARCHITECTURES:
-        raise UnknownArchitectureError(
+        raise ConfigError(
             f"model architecture {name!r} does not exist; choose one of {', '.join(ARCHITECTURES)}"
         )
     model: torch.nn.Module = instantiate(_config(ARCHITECTURES[name], video=video, image_size=image_size))
