@@ -1,34 +1,42 @@
-"""SAM 2's mask decoder for many single points on one image: the same function, an eighth of the work.
+"""SAM 2's mask decoder for many single points on one image: the same function, a fraction of the work.
 
 The stock decoder (Ravi et al. 2024, arXiv 2408.00714, appendix D; Kirillov et al. 2023, arXiv 2304.02643)
-repeats the N image tokens for every point, and updates all of them twice by attention to the point's T tokens.
-But such an update has low rank. With H heads, the attention output that image token n receives is
+repeats the N image tokens for every point, and updates all of them twice by attention to the point's T
+tokens. But such an update has low rank. With H heads, the attention output that image token n receives is
 
     sum over r = (head, token) of A[r, n] * U[r],      R = H T = 64 rows,
 
-where A are the attention weights and U the token values through the out-projection. So after layer 0 the image
-tokens of a point are  keys1[n] = s0[n] * (Kc[n] + sum_r A0[r, n] U0[r]) * gamma + beta  with Kc common to all
-points (centred over channels) and s0 the reciprocal deviation of the layer norm. Whatever follows is linear in
-keys1: projections of Kc are computed once per image, projections of the few rows U0 once per point, and the
-N x D tokens of a point never exist. The layer norm's variance is a quadratic form in A0. The second update adds
-64 more rows. Biases that shift all logits of a softmax drop out.
+where A are the attention weights and U the token values through the out-projection. So after layer 0 the
+image tokens of a point are
+
+    keys1[n] = s0[n] * (Kc[n] + sum_r A0[r, n] * U0[r]) * gamma + beta
+
+with Kc common to all points (centred over channels) and s0 the reciprocal deviation of the layer norm.
+Whatever follows is linear in keys1: projections of Kc are computed once per image, projections of the few
+rows U0 once per point, and the N x D tokens of a point never exist. The layer norm's variance is a quadratic
+form in A0. The second update adds 64 more rows. Biases that shift all logits of a softmax drop out.
 
 Two more savings: the predicted IoU needs one of eight tokens in the final attention, so it comes first, and
 only points with a promising mask pay for mask tokens and upscaling; transposed convolutions with stride =
 kernel size are matrix products.
 
-Exact up to float rounding. `docs/performance.md` has counts and measurements.
+Exact up to float rounding. `docs/performance.md` has the measurements.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from remotesam.segmenter.decoder_weights import AttentionWeights, DecoderWeights, centred, refactor
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam.transformer import TwoWayAttentionBlock
+    from sam2.modeling.sam2_base import SAM2Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +122,11 @@ class PointDecoder:
     """The refactored mask decoder of one model.
 
     Args:
-        model: A `SAM2Base` in eval mode; its modules do the per-token work.
+        model: The network in eval mode; its modules do the per-token work.
         dtype: Number format of the large products; layer norms and softmax sums stay in float32.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: SAM2Base, dtype: torch.dtype = torch.float32) -> None:
         self._decoder = model.sam_mask_decoder
         self._prompt = model.sam_prompt_encoder
         self._dtype = dtype
@@ -250,7 +258,7 @@ class PointDecoder:
     def _heads(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self._w.heads, -1)).to(self._dtype)
 
-    def _token_keys(self, layer: nn.Module, tokens: Tensor, pe: Tensor) -> tuple[Tensor, Tensor]:
+    def _token_keys(self, layer: TwoWayAttentionBlock, tokens: Tensor, pe: Tensor) -> tuple[Tensor, Tensor]:
         attention = layer.cross_attn_image_to_token
         return self._heads(attention.k_proj(tokens + pe)), self._heads(attention.v_proj(tokens))
 
@@ -315,20 +323,16 @@ class PointDecoder:
     ) -> Tensor:
         """The last attention, for some of the tokens (P, t, D)."""
         w, s0, s1 = self._w, state.s0[:, None], state.s1[:, None]
-        rows = torch.cat(
-            [_rows(state.v0, w.via0_final), _rows(state.v1, w.via1_final) + w.bias1_final], 1
-        )
+        rows = torch.cat([_rows(state.v0, w.via0_final), _rows(state.v1, w.via1_final) + w.bias1_final], 1)
         keys, values = self._heads_of(rows, 2)
         scores = _products(queries, plan.kf).mul_(s0).baddbmm_(_pair(queries, keys), b)
         weights = torch.addcmul(_products(queries, w.pe_kf), scores, s1).softmax(-1).mul_(s1)
         low_rank = _unpair(weights @ b.mT, values)
         out = (_weighted(weights.mul_(s0), plan.vf) + low_rank).flatten(2) + w.vf_bias
-        return self._decoder.transformer.norm_final_attn(
-            tokens + _linear(out, w.final.out, w.final.out_bias)
-        )
+        return self._decoder.transformer.norm_final_attn(tokens + _linear(out, w.final.out, w.final.out_bias))
 
 
-def _after_attention(layer: nn.Module, tokens: Tensor, attended: Tensor) -> Tensor:
+def _after_attention(layer: TwoWayAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
     tokens = layer.norm2(tokens + attended)
     return layer.norm3(tokens + layer.mlp(tokens))
 
@@ -395,7 +399,7 @@ def _nested_subpixels(features: Tensor, grid: int) -> Tensor:
 def _cast(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
     """Give the constants in another number format."""
 
-    def cast(value: object) -> object:
+    def cast(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.to(dtype)
         if isinstance(value, AttentionWeights):
@@ -404,7 +408,6 @@ def _cast(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
 
     cast_fields = {f.name: cast(getattr(weights, f.name)) for f in fields(weights)}
     by_head = {
-        name: cast_fields[name].unflatten(0, (weights.heads, -1))  # type: ignore[attr-defined]
-        for name in ("pe_k1", "pe_q1", "pe_kf")
+        name: cast_fields[name].unflatten(0, (weights.heads, -1)) for name in ("pe_k1", "pe_q1", "pe_kf")
     }
-    return DecoderWeights(**{**cast_fields, **by_head})  # type: ignore[arg-type]
+    return DecoderWeights(**{**cast_fields, **by_head})

@@ -9,9 +9,14 @@ tokens. "Channel first" tensors are (channels, N).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam.transformer import Attention
+    from sam2.modeling.sam2_base import SAM2Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class AttentionWeights:
     out_bias: Tensor
 
     @classmethod
-    def of(cls, attention: nn.Module) -> AttentionWeights:
+    def of(cls, attention: Attention) -> AttentionWeights:
         """Read them from a sam2 `Attention`; queries are scaled by 1/sqrt(k) once and for all."""
         scale = (attention.internal_dim // attention.num_heads) ** -0.5
         return cls(
@@ -119,16 +124,16 @@ class DecoderWeights:
 
 
 def centred(values: Tensor) -> Tensor:
-    """Subtract the mean over dimension 0, the channels; layer norm begins with it, so it can be done early."""
+    """Subtract the mean over dimension 0, the channels: the first half of a layer norm, done early."""
     return values - values.mean(0, keepdim=True)
 
 
 @torch.no_grad()
-def refactor(model: nn.Module) -> DecoderWeights:
+def refactor(model: SAM2Base) -> DecoderWeights:
     """Compute the constants of a SAM 2 model.
 
     Args:
-        model: A `SAM2Base` in eval mode.
+        model: The network in eval mode.
 
     Returns:
         Constants in float32 on the model's device.

@@ -1,0 +1,239 @@
+"""Segment everything in a chip with SAM 2: the stock generator's masks without its repeated work.
+
+Order of work (stock: Kirillov et al. 2023, arXiv 2304.02643, §7.1 and appendix B; sam2's
+`SAM2AutomaticMaskGenerator`): one encode per chip; predicted IoU of all points; mask logits only of points
+with a mask above the IoU threshold; stability and box at full size; suppression; pixels of the survivors.
+Scores, stabilities and boxes are kept, so selecting again at lower thresholds computes only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from remotesam.segmenter.candidates import Measured, measure, suppress
+from remotesam.segmenter.crops import crop_points, crop_windows, cut_off
+from remotesam.segmenter.decoder import PointState, TilePlan
+from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query
+from remotesam.segmenter.sam2_backend import Sam2Backend
+from remotesam.windows import Window
+
+CROP_NMS_IOU = 0.7
+"""Box IoU above which masks of different crops count as one (sam2's `crop_nms_thresh`)."""
+
+KEPT_MASK_BYTES = 64 << 20
+"""Packed masks a query keeps for later selections; what does not fit is decoded again when it is selected."""
+
+
+class Sam2Segmenter:
+    """The `Segmenter` protocol on a SAM 2 network.
+
+    Args:
+        name: Short name of the model.
+        digest: SHA-256 of its checkpoint.
+        backend: The network.
+        exact: Judge stability and boxes at full size, as the stock generator does; False = at the network's
+            mask resolution, a quarter of `image_size`.
+    """
+
+    def __init__(self, name: str, digest: str, backend: Sam2Backend, *, exact: bool = True) -> None:
+        self.name = name
+        self.digest = digest
+        self.exact = exact
+        self._backend = backend
+
+    @property
+    def image_size(self) -> int:
+        """Side in px of the square every chip is resized to."""
+        return self._backend.image_size
+
+    @property
+    def network_calls(self) -> NetworkCalls:
+        """Running totals of the work done."""
+        return self._backend.calls
+
+    def propose(self, queries: Sequence[Query]) -> list[Sam2Proposals]:
+        """Run the network on every query; see the protocol."""
+        jobs = [
+            (index, window, crop_points(query, window, whole=number == 0))
+            for index, query in enumerate(queries)
+            for number, window in enumerate(_crops_of(query))
+        ]
+        jobs = [job for job in jobs if len(job[2])]
+        plans = self._backend.plans([queries[index].image[window.slices] for index, window, _ in jobs])
+        crops: list[list[_Crop]] = [[] for _ in queries]
+        for (index, window, points), plan in zip(jobs, plans, strict=True):
+            scale = np.array([window.width, window.height], np.float32)
+            model_points = points.astype(np.float32) / scale * np.float32(self.image_size)
+            iou, state = self._backend.score(plan, model_points)
+            crops[index].append(_Crop.start(window, points, plan, state, iou))
+        return [
+            Sam2Proposals(self._backend, _crops_of(query)[0], found, exact=self.exact)
+            for query, found in zip(queries, crops, strict=True)
+        ]
+
+
+def _crops_of(query: Query) -> list[Window]:
+    height, width, _ = query.image.shape
+    return crop_windows(height, width, query.crop_layers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """One encoded crop and what is known of its 3 P masks, by flat index point * 3 + mask.
+
+    Attributes:
+        window: The crop in chip pixels.
+        points: (P, 2) prompts in crop pixels.
+        plan: Shared decoder inputs.
+        state: Decoded points.
+        iou: (3 P,) float32 predicted IoU.
+        known: (3 P,) bool, True = stability and box were measured.
+        stability: (3 P,) float32.
+        boxes: (3 P, 4) int64 inclusive x0, y0, x1, y1 in chip pixels, or in pixels of the mask resolution
+            when the segmenter is not exact; x1 < x0 = empty mask.
+        packed: Bits of measured masks by flat index.
+    """
+
+    window: Window
+    points: NDArray[np.float64]
+    plan: TilePlan
+    state: PointState
+    iou: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    stability: NDArray[np.float32]
+    boxes: NDArray[np.int64]
+    packed: dict[int, NDArray[np.uint8]]
+
+    @classmethod
+    def start(
+        cls,
+        window: Window,
+        points: NDArray[np.float64],
+        plan: TilePlan,
+        state: PointState,
+        iou: NDArray[np.float32],
+    ) -> _Crop:
+        count = iou.size
+        return cls(
+            window,
+            points,
+            plan,
+            state,
+            iou.ravel(),
+            np.zeros(count, bool),
+            np.full(count, np.nan, np.float32),
+            np.zeros((count, 4), np.int64),
+            {},
+        )
+
+
+class Sam2Proposals:
+    """The answer to one query; see the `Proposals` protocol.
+
+    It keeps about 55 kB per point and 40 MB per image of a 1024-px model (a third of that at 512 px), and at
+    most `KEPT_MASK_BYTES` of masks.
+    """
+
+    def __init__(self, backend: Sam2Backend, chip: Window, crops: list[_Crop], *, exact: bool) -> None:
+        self._backend = backend
+        self._chip = chip
+        self._crops = crops
+        self._exact = exact
+        self._free = KEPT_MASK_BYTES
+
+    def select(self, *, min_iou: float, min_stability: float, nms_iou: float) -> list[Candidate]:
+        """Give the candidates that pass; see the protocol."""
+        chosen: list[tuple[_Crop, int]] = []
+        for crop in self._crops:
+            chosen += [(crop, index) for index in self._select_in(crop, min_iou, min_stability, nms_iou)]
+        if len(self._crops) > 1 and chosen:
+            boxes = np.stack([crop.boxes[index] for crop, index in chosen])
+            smallness = np.array([1 / crop.window.area for crop, _ in chosen], np.float32)
+            chosen = [chosen[index] for index in suppress(boxes, smallness, CROP_NMS_IOU)]
+        made = self._remake([(crop, index) for crop, index in chosen if index not in crop.packed])
+        return [self._candidate(crop, index, made) for crop, index in chosen]
+
+    def _select_in(self, crop: _Crop, min_iou: float, min_stability: float, nms_iou: float) -> Iterable[int]:
+        promising = crop.iou > np.float32(min_iou)
+        self._measure(crop, np.flatnonzero(promising & ~crop.known))
+        not_empty = crop.boxes[:, 2] >= crop.boxes[:, 0]
+        stable = crop.stability >= np.float32(min_stability)
+        passing = np.flatnonzero(promising & stable & not_empty).tolist()
+        whole = [index for index in passing if not self._cut_off(crop, index)]
+        kept = suppress(crop.boxes[whole], crop.iou[whole], nms_iou)
+        return (whole[index] for index in kept)
+
+    def _measure(self, crop: _Crop, indices: NDArray[np.intp]) -> None:
+        """Learn stability and box of masks, and keep their bits while there is room."""
+        size = self._judged_size(crop)
+        masks = self._exact and self._backend.device.type == "cpu"
+        for index, measured in self._decode(crop, indices, size, masks=masks):
+            crop.known[index] = True
+            crop.stability[index] = measured.stability
+            box = measured.box.shift(crop.window.row, crop.window.col) if self._exact else measured.box
+            crop.boxes[index] = (box.col, box.row, box.col_stop - 1, box.row_stop - 1)
+            if measured.mask is not None:
+                bits = np.packbits(measured.mask)
+                if bits.nbytes <= self._free:
+                    self._free -= bits.nbytes
+                    crop.packed[index] = bits
+
+    def _remake(self, wanted: list[tuple[_Crop, int]]) -> dict[tuple[int, int], Measured]:
+        """Decode selected masks whose pixels were not kept, at full size; keys are (id of crop, index)."""
+        made = {}
+        for crop in self._crops:
+            indices = np.array([index for owner, index in wanted if owner is crop], np.intp)
+            for index, measured in self._decode(crop, indices, crop.window.shape, masks=True):
+                made[id(crop), index] = measured
+        return made
+
+    def _decode(
+        self, crop: _Crop, indices: NDArray[np.intp], size: tuple[int, int], *, masks: bool
+    ) -> list[tuple[int, Measured]]:
+        """Make logits of the points of some masks and measure those masks; gives (index, measured)."""
+        rows, owner = np.unique(indices // 3, return_inverse=True)
+        found: list[tuple[int, Measured]] = []
+
+        def use(part: slice, logits: torch.Tensor) -> None:
+            inside = np.flatnonzero((owner >= part.start) & (owner < part.stop))
+            picked = torch.from_numpy((owner[inside] - part.start) * 3 + indices[inside] % 3)
+            chosen = logits.flatten(0, 1)[picked.to(logits.device)]
+            measured = measure(chosen, *size, masks=masks)
+            found.extend(zip(indices[inside].tolist(), measured, strict=True))
+
+        if len(rows):
+            self._backend.logits(crop.plan, crop.state, rows, use)
+        return found
+
+    def _judged_size(self, crop: _Crop) -> tuple[int, int]:
+        side = self._backend.image_size // 4
+        return crop.window.shape if self._exact else (side, side)
+
+    def _cut_off(self, crop: _Crop, index: int) -> bool:
+        if crop.window == self._chip:
+            return False
+        x0, y0, x1, y1 = crop.boxes[index].tolist()
+        return cut_off(Window.from_bounds(y0, x0, y1 + 1, x1 + 1), crop.window, self._chip)
+
+    def _candidate(self, crop: _Crop, index: int, made: dict[tuple[int, int], Measured]) -> Candidate:
+        if index in crop.packed:
+            x0, y0, x1, y1 = crop.boxes[index].tolist()
+            box = Window.from_bounds(y0, x0, y1 + 1, x1 + 1)
+            mask = np.unpackbits(crop.packed[index], count=box.area).astype(bool).reshape(box.shape)
+        else:
+            measured = made[id(crop), index]
+            assert measured.mask is not None
+            box, mask = measured.box.shift(crop.window.row, crop.window.col), measured.mask
+        x, y = crop.points[index // 3].tolist()
+        return Candidate(
+            box=box,
+            mask=mask,
+            score=float(crop.iou[index]),
+            stability=float(crop.stability[index]),
+            point=(x + crop.window.col, y + crop.window.row),
+        )

@@ -1,0 +1,245 @@
+"""From a model name or a checkpoint file to a working segmenter."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from remotesam.errors import CheckpointError, ConfigError, DeviceError, ModelUnavailableError
+from remotesam.segmenter import checkpoints
+from remotesam.segmenter.architectures import ARCHITECTURES, Architecture, build
+from remotesam.segmenter.generator import Sam2Segmenter
+from remotesam.segmenter.sam2_backend import Sam2Backend
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """What `check` found.
+
+    Attributes:
+        path: The file.
+        architecture: Name in `architectures.ARCHITECTURES`.
+        parameters: Number of values in the network.
+        digest: SHA-256 of the file.
+        official: Name of the official checkpoint whose digest this is; None = another file.
+    """
+
+    path: Path
+    architecture: str
+    parameters: int
+    digest: str
+    official: str | None
+
+
+def load(
+    name_or_path: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    point_batch: int = 64,
+    exact: bool = True,
+    compiled: bool = False,
+) -> Sam2Segmenter:
+    """Load a model and make it ready to segment.
+
+    Args:
+        name_or_path: Name from `checkpoints.CHECKPOINTS`, downloaded when it is not there, or path of a
+            checkpoint in the official format, whose architecture is recognised from its contents.
+        device: "auto" (CUDA when there is one, else CPU), "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto" (bf16 on CUDA devices that have it, fp16 on those that have not, fp32 elsewhere),
+            "fp32", "bf16" or "fp16".
+        point_batch: Most points decoded at a time; halved by itself when memory runs out.
+        exact: Judge masks at full size, as the stock generator; False = at mask resolution, faster.
+        compiled: Run the network through `torch.compile`; minutes at first, faster afterwards on CUDA.
+
+    Raises:
+        ModelUnavailableError: The model is neither here nor to be fetched.
+        CheckpointError: The file is corrupt or no SAM 2 checkpoint.
+        DeviceError: The device or the precision is not to be had on this machine.
+        ConfigError: A setting has no such value.
+    """
+    if point_batch < 1:
+        raise ConfigError(f"point_batch: {point_batch} is too small; give at least 1")
+    place = choose_device(device)
+    dtype = choose_precision(precision, place)
+    name, path = _find(name_or_path)
+    model, _ = _load_network(path, name, video=False)
+    backend = Sam2Backend(_moved(model, place), dtype, point_batch, compiled=compiled)
+    return Sam2Segmenter(name or path.stem, checkpoints.file_digest(path), backend, exact=exact)
+
+
+def load_video(name_or_path: str, *, device: str = "auto") -> torch.nn.Module:
+    """Load a model as sam2's `SAM2VideoPredictor`, with its memory; raises what `load` raises.
+
+    Args:
+        name_or_path: As in `load`.
+        device: As in `load`.
+    """
+    place = choose_device(device)
+    name, path = _find(name_or_path)
+    model, _ = _load_network(path, name, video=True)
+    return _moved(model, place)
+
+
+def check(name_or_path: str) -> CheckedModel:
+    """Verify a checkpoint: readable, known architecture, strict load, digest.
+
+    Raises:
+        ModelUnavailableError: The file is not there; nothing is downloaded.
+        CheckpointError: It is corrupt, no SAM 2 checkpoint, or an official one with another digest.
+    """
+    name, path = checkpoints.resolve(name_or_path)
+    model, architecture = _load_network(path, name, video=False)
+    digest = checkpoints.file_digest(path)
+    expected = checkpoints.CHECKPOINTS[name].sha256 if name else None
+    if expected is not None and digest != expected:
+        raise CheckpointError(
+            f"{path}: SHA-256 {digest} is not that of {name} ({expected}); "
+            f"delete the file and run `remotesam models fetch {name}`"
+        )
+    by_digest = {known.sha256: known.name for known in checkpoints.CHECKPOINTS.values() if known.sha256}
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return CheckedModel(path, architecture, count, digest, by_digest.get(digest))
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn a device argument into a torch device that exists.
+
+    Raises:
+        DeviceError: It does not exist on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise DeviceError(f"device {device!r} is unknown; use auto, cpu, cuda, cuda:0 or mps")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(f"device {device}: no CUDA device is usable here; use --device cpu")
+        if int(number or 0) >= torch.cuda.device_count():
+            raise DeviceError(f"device {device}: there are only {torch.cuda.device_count()} CUDA devices")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device mps: no Apple GPU is usable here; use --device cpu")
+    return torch.device(device)
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Turn a precision argument into the number format to compute in.
+
+    Raises:
+        ConfigError: No such precision.
+        DeviceError: The device cannot compute in it.
+    """
+    if precision == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if precision not in _DTYPES:
+        raise ConfigError(f"precision {precision!r} is unknown; use auto, {', '.join(_DTYPES)}")
+    if precision == "fp16" and device.type == "cpu":
+        raise DeviceError("precision fp16: a CPU cannot compute in it; use fp32 or bf16")
+    return _DTYPES[precision]
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]], path: Path) -> str:
+    """Tell the architecture of a checkpoint from its parameter names and shapes.
+
+    Args:
+        shapes: Shape of every parameter by name.
+        path: For messages.
+
+    Returns:
+        Name in `ARCHITECTURES`.
+
+    Raises:
+        CheckpointError: It is none of them.
+    """
+    stem = shapes.get("image_encoder.trunk.patch_embed.proj.weight")
+    if stem is None or "no_mem_embed" not in shapes:
+        raise CheckpointError(
+            f"{path}: holds no SAM 2 model; give a checkpoint of {', '.join(ARCHITECTURES)}"
+        )
+    blocks = {key.split(".")[3] for key in shapes if key.startswith("image_encoder.trunk.blocks.")}
+    features = (stem[0], len(blocks), shapes["no_mem_embed"][-1], "no_obj_embed_spatial" in shapes)
+    for name, architecture in ARCHITECTURES.items():
+        if features == _features(architecture):
+            return name
+    raise CheckpointError(
+        f"{path}: a SAM 2 of unknown architecture (width {stem[0]}, {len(blocks)} blocks); "
+        f"give a checkpoint of {', '.join(ARCHITECTURES)}"
+    )
+
+
+def _features(architecture: Architecture) -> tuple[int, int, int, bool]:
+    """Encoder width, number of blocks, model width, and whether it has SAM 2.1's occlusion embedding."""
+    model = OmegaConf.create(files("sam2").joinpath(architecture.config).read_text()).model
+    for key, value in architecture.overrides.items():
+        OmegaConf.update(model, key, value, merge=False, force_add=True)
+    trunk = model.image_encoder.trunk
+    return (
+        trunk.embed_dim,
+        sum(trunk.stages),
+        model.memory_attention.d_model,
+        bool(model.get("no_obj_embed_spatial", False)),
+    )
+
+
+def _find(name_or_path: str) -> tuple[str | None, Path]:
+    """Find a model's file, fetching it when it is a known name that is not here."""
+    try:
+        return checkpoints.resolve(name_or_path)
+    except ModelUnavailableError:
+        if name_or_path not in checkpoints.CHECKPOINTS:
+            raise
+        return name_or_path, checkpoints.fetch(name_or_path)
+
+
+def _load_network(path: Path, name: str | None, *, video: bool) -> tuple[torch.nn.Module, str]:
+    """Build the architecture a file holds and fill it, strictly."""
+    state = _read(path)
+    architecture = recognise({key: tuple(value.shape) for key, value in state.items()}, path)
+    if name is not None and name != architecture:
+        raise CheckpointError(
+            f"{path}: holds {architecture}, not {name}; give the file by its path or replace it"
+        )
+    model = build(architecture, video=video)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"{path}: does not fit {architecture}: {first[:160]}") from error
+    return model, architecture
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a checkpoint; it is damaged or another kind of file, fetch it again"
+        ) from error
+    except OSError as error:
+        raise ModelUnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
+    state = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(
+            f'{path}: has no "model" entry with parameters; give an official-format .pt file'
+        )
+    return state
+
+
+def _moved(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    try:
+        return model.to(device).eval()
+    except RuntimeError as error:
+        raise DeviceError(f"device {device}: {str(error).splitlines()[0]}; use --device cpu") from error

@@ -1,0 +1,184 @@
+"""A SAM 2 network as the generator uses it: images in, plans; points in, scores and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from remotesam.errors import DeviceError
+from remotesam.segmenter.decoder import PointDecoder, PointState, TilePlan
+from remotesam.segmenter.protocol import NetworkCalls
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam2_base import SAM2Base
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+_CPU_TOKENS = {"score": 16384, "logits": 4096}
+"""Image tokens times points of one decoder chunk on a CPU: what keeps the intermediate arrays (1 to 8 MB) in
+the cache and below malloc's mmap threshold, beyond which every use of fresh memory is a page fault."""
+
+_ENCODER_BATCH = {"cpu": 1, "cuda": 8, "mps": 2}
+"""Images per encoder call. On a CPU a batch gains nothing and costs its memory."""
+
+
+class Sam2Backend:
+    """Encoder and decoder of one model on one device.
+
+    Args:
+        model: The network in eval mode, on its device.
+        dtype: float32, or the half precision to compute in.
+        point_batch: Most points decoded at a time; fewer on a CPU, where the cache is the limit.
+        compiled: Use `torch.compile` for the encoder and both decoder halves; chunks are then padded to one
+            size, so that nothing is compiled twice.
+    """
+
+    def __init__(self, model: SAM2Base, dtype: torch.dtype, point_batch: int, *, compiled: bool) -> None:
+        self.model = model
+        self.image_size: int = model.image_size
+        self.device: torch.device = next(model.parameters()).device
+        self.calls = NetworkCalls()
+        self._dtype = dtype
+        self._decoder = PointDecoder(model, dtype)
+        self._chunks = {kind: self._chunk(kind, point_batch) for kind in _CPU_TOKENS}
+        self._pad = compiled
+        self._forward: Callable[[Tensor], dict[str, list[Tensor]]] = model.forward_image
+        self._score = self._decoder.score
+        self._logits = self._decoder.logits
+        if compiled:
+            self._forward = torch.compile(self._forward, dynamic=False)
+            self._score = torch.compile(self._score, dynamic=False)
+            self._logits = torch.compile(self._logits, dynamic=False)
+        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
+
+    @torch.inference_mode()
+    def plans(self, images: Sequence[NDArray[np.uint8]]) -> list[TilePlan]:
+        """Encode images and prepare each for its points.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each, of any size.
+        """
+        plans = []
+        size = _ENCODER_BATCH[self.device.type]
+        for start in range(0, len(images), size):
+            batch = torch.stack([self._prepare(image) for image in images[start : start + size]])
+            with self._autocast():
+                embedding, stride8, stride4 = self._encode(batch)
+            self.calls.encodes += len(batch)
+            plans += [
+                self._decoder.plan(*features) for features in zip(embedding, stride8, stride4, strict=True)
+            ]
+        return plans
+
+    def score(self, plan: TilePlan, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], PointState]:
+        """Predict the quality of the three masks of each point.
+
+        Args:
+            plan: Of the image.
+            points: (P, 2) float32 (x, y) in pixels of the network's input; P > 0.
+
+        Returns:
+            (P, 3) predicted IoU, and the state for `logits`.
+        """
+        moved = torch.from_numpy(points).to(self.device)
+        done: list[tuple[Tensor, PointState]] = []
+
+        def run(rows: slice) -> None:
+            chunk = moved[rows]
+            padded = self._padded(chunk, "score")
+            with torch.inference_mode(), self._autocast():
+                iou, state = self._score(plan, padded)
+            done.append((iou[: len(chunk)], state[: len(chunk)] if self._pad else state))
+
+        self._in_chunks(len(points), "score", run)
+        self.calls.decoded_points += len(points)
+        return torch.cat([iou for iou, _ in done]).cpu().numpy(), PointState.cat([state for _, state in done])
+
+    def logits(
+        self, plan: TilePlan, state: PointState, rows: NDArray[np.intp], use: Callable[[slice, Tensor], None]
+    ) -> None:
+        """Make mask logits of some points, chunk by chunk.
+
+        Args:
+            plan: Of the image.
+            state: From `score`.
+            rows: Indices of the points in `state`.
+            use: Called with (part of `rows`, its (P, 3, 4g, 4g) logits); the memory is used again after it.
+        """
+        picked = torch.from_numpy(rows).to(self.device)
+
+        def run(part: slice) -> None:
+            chunk = picked[part]
+            with torch.inference_mode(), self._autocast():
+                logits = self._logits(plan, state[self._padded(chunk, "logits")])
+            use(part, logits[: len(chunk)])
+
+        self._in_chunks(len(rows), "logits", run)
+        self.calls.upscaled_points += len(rows)
+
+    def _chunk(self, kind: str, point_batch: int) -> int:
+        if self.device.type != "cpu":
+            return point_batch
+        return max(1, min(point_batch, _CPU_TOKENS[kind] * 256 // self.image_size**2))
+
+    def _padded(self, chunk: Tensor, kind: str) -> Tensor:
+        missing = self._chunks[kind] - len(chunk)
+        if not self._pad or missing <= 0:
+            return chunk
+        return torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
+
+    def _in_chunks(self, count: int, kind: str, run: Callable[[slice], None]) -> None:
+        """Call `run` on consecutive slices; when memory runs out, halve them for good and go on."""
+        start = 0
+        while start < count:
+            part = slice(start, min(start + self._chunks[kind], count))
+            try:
+                run(part)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                if self._chunks[kind] == 1:
+                    raise DeviceError(
+                        f"{self.device}: out of memory with a single point; close other programs, "
+                        "choose a smaller model or use --device cpu"
+                    ) from error
+                self._chunks[kind] //= 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+            else:
+                start = part.stop
+
+    def _prepare(self, image: NDArray[np.uint8]) -> Tensor:
+        """Resize and normalise as sam2's `SAM2Transforms`: antialiased bilinear, ImageNet statistics."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device, non_blocking=True)
+        values = pixels.permute(2, 0, 1).float().div_(255)
+        if values.shape[1:] != (self.image_size, self.image_size):
+            values = F.interpolate(
+                values[None], (self.image_size, self.image_size), mode="bilinear", antialias=True
+            )[0]
+        return values.sub_(self._mean).div_(self._std)
+
+    def _encode(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stride4, stride8, embedding = self._forward(batch)["backbone_fpn"]
+        if self.model.directly_add_no_mem_embed:
+            embedding = embedding + self.model.no_mem_embed.view(1, -1, 1, 1)
+        return embedding, stride8, stride4
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self._dtype)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # The CPU allocator has no exception class of its own.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
