@@ -1,0 +1,62 @@
+"""Command-line options made from the settings: one source for names, ranges, defaults and help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from remotesam.config import Config, make_config, read_config, schema
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def setting_options(command: Command) -> Command:
+    """Add an option for every field of `Config`, and `--config FILE` for many at once."""
+    for name, about in reversed(schema()["properties"].items()):
+        command = _option(name, about)(command)
+    read = click.option(
+        "--config", "config_file", metavar="FILE", help="YAML file of settings; options on the line win."
+    )
+    return read(command)
+
+
+def collect_config(config_file: str | None, given: dict[str, Any]) -> Config:
+    """The settings of a command line: the file's, overridden by the options that were given.
+
+    Args:
+        config_file: path of a YAML file, or None.
+        given: values by field name; None = option not given.
+
+    Raises:
+        ConfigError: an unknown or impossible setting.
+    """
+    from_file = read_config(config_file) if config_file else {}
+    return make_config(from_file, **{name: value for name, value in given.items() if value is not None})
+
+
+def _option(name: str, about: dict[str, Any]) -> Callable[[Command], Command]:
+    flag = "--" + name.replace("_", "-")
+    default = about.get("default")
+    text = about["description"]
+    if isinstance(default, bool):
+        off = "--no-" + name.replace("_", "-")
+        return click.option(
+            f"{flag}/{off}", name, default=None, help=f"{text}  [default: {'on' if default else 'off'}]"
+        )
+    choices = about.get("enum")
+    kind = click.Choice(choices) if choices else None
+    shown = ",".join(map(str, default)) if isinstance(default, list) else default
+    if shown is not None:
+        text = f"{text}  [default: {shown}]"
+    return click.option(
+        flag, name, default=None, type=kind, metavar=None if choices else _metavar(about), help=text
+    )
+
+
+def _metavar(about: dict[str, Any]) -> str:
+    kinds = [about, *about.get("anyOf", [])]
+    names = {"integer": "N", "number": "X", "string": "TEXT", "array": "N,N"}
+    found = next((names[kind["type"]] for kind in kinds if kind.get("type") in names), "VALUE")
+    return str(about.get("x-hint", found))
