@@ -60,7 +60,7 @@ def _from_points(points: list[GroundControlPoint], crs: CRS | None) -> Georefere
         note = f"the {len(points)} ground control points lie on one line: polygons are in pixel coordinates"
         return Georeference("none", Affine.identity(), None, (note,))
     pixels = np.array([(point.col, point.row) for point in points])
-    fitted = np.column_stack(~transform * np.array([(point.x, point.y) for point in points]).T)
+    fitted = np.column_stack(~transform @ tuple(np.array([(point.x, point.y) for point in points]).T))
     residual = np.hypot(*(fitted - pixels).T)
     note = (
         f"placed by {len(points)} ground control points through one affine: off by {_rms(residual):.1f} px "
@@ -83,5 +83,5 @@ def rescale(transform: Affine, col: float, row: float, x_scale: float, y_scale: 
         x_scale: Width of one of its pixels in pixels of the full file.
         y_scale: Height of one of its pixels.
     """
-    a, b, c, d, e, f, *_ = transform * Affine.translation(col, row) * Affine.scale(x_scale, y_scale)
+    a, b, c, d, e, f, *_ = transform @ Affine.translation(col, row) @ Affine.scale(x_scale, y_scale)
     return a, b, c, d, e, f

@@ -1,0 +1,170 @@
+"""Fixtures for every test: rasters of any kind, real data, a web server that serves ranges."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+
+UTM = "EPSG:32633"
+NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Path of a real file of the shared data folder; the test is skipped where the folder is missing."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"no shared data {name}")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def make_raster(tmp_path: Path) -> Callable[..., Path]:
+    """Write an array as a raster file and return its path; see `write_raster` for the arguments."""
+
+    def make(array: Any, name: str = "raster.tif", **kwargs: Any) -> Path:
+        return write_raster(tmp_path / name, array, **kwargs)
+
+    return make
+
+
+def write_raster(
+    path: Path,
+    array: Any,
+    *,
+    crs: str | None = UTM,
+    transform: Affine | None = NORTH_UP,
+    nodata: float | None = None,
+    mask: Any = None,
+    colorinterp: list[str] | None = None,
+    colormap: dict[int, tuple[int, ...]] | None = None,
+    overviews: list[int] | None = None,
+    gcps: tuple[list[Any], str] | None = None,
+    rpcs: Any = None,
+    dtype: str | None = None,
+    driver: str = "GTiff",
+    **options: Any,
+) -> Path:
+    """Write `array`, (H, W) or (bands, H, W).
+
+    Args:
+        path: Where to.
+        array: The values.
+        crs: CRS, None for none.
+        transform: Pixels → CRS, None for none.
+        nodata: Nodata tag.
+        mask: (H, W) bool, True = data: an internal mask band.
+        colorinterp: Names such as "red" or "alpha", one per band.
+        colormap: Palette of band 1.
+        overviews: Factors of internal overviews to build (averaged).
+        gcps: Ground control points and their CRS, in place of a transform.
+        rpcs: Sensor model.
+        dtype: numpy name; default is the array's.
+        driver: GDAL driver, such as "PNG".
+        options: Creation options, such as `tiled=True`.
+    """
+    array = np.asarray(array)
+    bands = array[None] if array.ndim == 2 else array
+    if gcps is not None or rpcs is not None:
+        crs = transform = None
+    profile = {"count": bands.shape[0], "height": bands.shape[1], "width": bands.shape[2]}
+    profile |= {"dtype": dtype or bands.dtype.name, "crs": crs, "transform": transform, "nodata": nodata}
+    profile = {key: value for key, value in profile.items() if value is not None} | options
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", driver=driver, **profile) as dataset,
+    ):
+        if colorinterp is not None:
+            dataset.colorinterp = [ColorInterp[name] for name in colorinterp]
+        if gcps is not None:
+            dataset.gcps = (gcps[0], rasterio.crs.CRS.from_string(gcps[1]))
+        if rpcs is not None:
+            dataset.rpcs = rpcs
+        if colormap is not None:
+            dataset.write_colormap(1, colormap)
+        dataset.write(bands.astype(profile["dtype"]))
+        if mask is not None:
+            dataset.write_mask(np.asarray(mask, bool))
+        if overviews:
+            dataset.build_overviews(overviews, rasterio.enums.Resampling.average)
+    return path
+
+
+@dataclass
+class WebServer:
+    """Files of a folder over http with byte ranges, which Python's own server lacks."""
+
+    url: str
+    requests: list[str] = field(default_factory=list)
+    """Path of every request so far."""
+    break_next: int = 0
+    """So many of the next large answers stop in the middle, as on a lost connection."""
+
+
+@pytest.fixture
+def web_server(tmp_path: Path) -> Iterator[WebServer]:
+    """Serves `tmp_path`."""
+    state = WebServer("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def answer(self, body: bool) -> None:
+            state.requests.append(self.path)
+            file = tmp_path / self.path.lstrip("/")
+            if not file.is_file():
+                self.send_error(404)
+                return
+            data = file.read_bytes()
+            size, start, stop = len(data), 0, len(data)
+            ranged = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            if ranged:
+                start, stop = int(ranged[1]), min(int(ranged[2] or size - 1) + 1, size)
+            self.send_response(206 if ranged else 200)
+            self.send_header("Content-Length", str(stop - start))
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("ETag", f'"{file.stat().st_mtime_ns}"')
+            if ranged:
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+            self.end_headers()
+            if body and state.break_next and stop - start > 1000:
+                state.break_next -= 1
+                self.wfile.write(data[start : (start + stop) // 2])
+                self.close_connection = True
+                self.connection.close()
+            elif body:
+                self.wfile.write(data[start:stop])
+
+        def log_message(self, *args: Any) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
