@@ -78,13 +78,16 @@ def reference_masks(
         encoded = encode(model, image)
         batches = torch.as_tensor(points, dtype=torch.float32).split(POINTS_PER_BATCH)
         found = [
-            _process_batch(model, encoded, batch, image.shape[:2], min_iou, min_stability, decode or decode_stock)
+            _process_batch(
+                model, encoded, batch, image.shape[:2], min_iou, min_stability, decode or decode_stock
+            )
             for batch in batches
         ]
     if not found:
         return []
     scores, stabilities, boxes, prompts = (
-        torch.cat([getattr(part, name) for part in found]) for name in ("scores", "stabilities", "boxes", "points")
+        torch.cat([getattr(part, name) for part in found])
+        for name in ("scores", "stabilities", "boxes", "points")
     )
     runs = [run for part in found for run in part.runs]
     return [
@@ -195,8 +198,12 @@ def _nms(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
             continue
         kept.append(int(order[best]))
         rest = boxes[best + 1 :]
-        across = (torch.minimum(boxes[best, 2], rest[:, 2]) - torch.maximum(boxes[best, 0], rest[:, 0])).clamp(0)
-        down = (torch.minimum(boxes[best, 3], rest[:, 3]) - torch.maximum(boxes[best, 1], rest[:, 1])).clamp(0)
+        across = (
+            torch.minimum(boxes[best, 2], rest[:, 2]) - torch.maximum(boxes[best, 0], rest[:, 0])
+        ).clamp(0)
+        down = (torch.minimum(boxes[best, 3], rest[:, 3]) - torch.maximum(boxes[best, 1], rest[:, 1])).clamp(
+            0
+        )
         shared = across * down
         gone[best + 1 :] |= (shared / (area[best] + area[best + 1 :] - shared)).double() > threshold
     return kept

@@ -7,11 +7,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from sam2.modeling.backbones.hieradet import Hiera
 
 from remotesam.errors import CheckpointError, ConfigError, DeviceError, ModelUnavailableError
 from remotesam.segmenter import checkpoints
@@ -185,10 +187,14 @@ def _features(architecture: Architecture) -> tuple[int, int, int, bool]:
     model = OmegaConf.create(files("sam2").joinpath(architecture.config).read_text()).model
     for key, value in architecture.overrides.items():
         OmegaConf.update(model, key, value, merge=False, force_add=True)
-    trunk = model.image_encoder.trunk
+    # The yaml names only what differs from the class's own defaults.
+    trunk = {
+        **{key: value.default for key, value in signature(Hiera).parameters.items()},
+        **model.image_encoder.trunk,
+    }
     return (
-        trunk.embed_dim,
-        sum(trunk.stages),
+        trunk["embed_dim"],
+        sum(trunk["stages"]),
         model.memory_attention.d_model,
         bool(model.get("no_obj_embed_spatial", False)),
     )
