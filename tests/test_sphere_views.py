@@ -1,4 +1,5 @@
-"""Projection, layouts and ownership: the geometry everything on the sphere stands on (PANORAMA §7.1, §7.2)."""
+"""Projection, layouts and ownership: the geometry everything on the sphere stands on (PANORAMA §7.1,
+§7.2)."""
 
 import itertools
 import math
@@ -43,7 +44,8 @@ def random_directions(count, seed=0):
 @pytest.mark.parametrize("lat", [90.0, 88.0, 60.0, 0.0, -45.0, -90.0])
 @pytest.mark.parametrize("lon", [0.0, 179.99, -97.3])
 def test_ray_field_is_seen_where_it_is(width, lat, lon):
-    """Each pixel of a view shows the direction it looks in: < 1e-3 px beside bilinear's own curvature error."""
+    """Each pixel of a view shows the direction it looks in: < 1e-3 px beside bilinear's own curvature
+    error."""
     grid = Equirect.whole(width)
     view = View(0, lon, lat, 200, grid.focal)
     seen, valid = Sampler(ray_field(grid), grid).sample(view)
@@ -113,9 +115,7 @@ def test_crop_over_a_pole_continues_half_a_turn_away():
         assert crop[row, col] == image[r, c % 8]
 
 
-@pytest.mark.parametrize(
-    ("width", "count"), [(8192, 51), (8432, 51), (11000, 84), (16384, 166)]
-)
+@pytest.mark.parametrize(("width", "count"), [(8192, 51), (8432, 51), (11000, 84), (16384, 166)])
 def test_ring_layout_sizes(width, count):
     assert len(views(width)) == count
 
@@ -156,12 +156,17 @@ def test_owner_on_the_grid_is_the_nearest_view(width, name):
         distances = []
         for view in layout.views:
             points, inside = view.project(directions)
-            distances.append(np.where(inside, np.abs(points - view.size / 2).max(axis=1) / view.focal, np.inf))
+            distances.append(
+                np.where(inside, np.abs(points - view.size / 2).max(axis=1) / view.focal, np.inf)
+            )
         nearest = np.min(distances, axis=0)
         chosen = np.array(distances)[owned.owner.ravel(), np.arange(len(directions))]
         assert np.abs(chosen - nearest).max() < 1e-5
         for point, index, (x, y) in zip(
-            directions[::97], owned.owner.ravel()[::97], np.stack([owned.x.ravel(), owned.y.ravel()], 1)[::97], strict=True
+            directions[::97],
+            owned.owner.ravel()[::97],
+            np.stack([owned.x.ravel(), owned.y.ravel()], 1)[::97],
+            strict=True,
         ):
             expected, _ = layout.views[index].project(point[None])
             assert np.abs(expected[0] - [x, y]).max() < 0.02
@@ -209,7 +214,9 @@ def test_rays_and_project_are_inverse(lon, lat, size, fov):
 
 def test_solid_angles_of_cube_faces_make_a_sphere():
     layout = views(4096, "cube", view_size=400, pad=0.0)
-    assert sum(view.solid_angles().sum(dtype=float) for view in layout.views) == pytest.approx(4 * math.pi, rel=1e-5)
+    assert sum(view.solid_angles().sum(dtype=float) for view in layout.views) == pytest.approx(
+        4 * math.pi, rel=1e-5
+    )
 
 
 def test_row_solid_angles_make_a_sphere():

@@ -25,8 +25,8 @@ def assemble(views: Sequence[View], grid: Equirect, labels_of: LabelsOf) -> NDAr
     Args:
         views: views in index order.
         grid: the picture to fill; any resolution, turned or partial.
-        labels_of: called once or more per view; neighbouring windows ask for the same views in turn, so a cache
-            of one row of views makes it once.
+        labels_of: called once or more per view; neighbouring windows ask for the same views in turn, so a
+            cache of one row of views makes it once.
 
     Returns:
         (grid.height, grid.width) int32, 0 = none.

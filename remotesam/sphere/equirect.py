@@ -1,8 +1,8 @@
 """The pixel grid of an equirectangular picture: pixels, longitude and latitude, directions, solid angles.
 
 Longitude is in degrees east of the picture's centre, -180..180; latitude in degrees, +90 is the zenith. A
-direction is the unit vector `[cos φ cos λ, cos φ sin λ, sin φ]` (SAP, arXiv 2603.12759, section 3.1). Points of
-the picture are (x, y) with pixel edges at integers, so both maps are affine and a straight pixel edge is a
+direction is the unit vector `[cos φ cos λ, cos φ sin λ, sin φ]` (SAP, arXiv 2603.12759, section 3.1). Points
+of the picture are (x, y) with pixel edges at integers, so both maps are affine and a straight pixel edge is a
 straight edge in longitude and latitude.
 """
 
@@ -48,8 +48,8 @@ class Equirect:
         )
         if not (sizes and inside):
             raise InputError(
-                f"a picture of {self.width}×{self.height} px at column {self.left}, row {self.top} does not fit "
-                f"a panorama of {self.full_width}×{self.full_height} px; check its GPano metadata"
+                f"a picture of {self.width}×{self.height} px at column {self.left}, row {self.top} does not "
+                f"fit a panorama of {self.full_width}×{self.full_height} px; check its GPano metadata"
             )
 
     @classmethod
@@ -99,7 +99,7 @@ class Equirect:
         return (across, 0.0, self.left * across - 180.0, 0.0, -down, 90.0 - self.top * down)
 
     def lonlat(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Longitude and latitude of points of the picture, degrees; longitude counts from the middle column."""
+        """Longitude from the middle column and latitude of points of the picture, degrees."""
         a, _, c, _, e, f = self.transform
         return np.asarray(x, float) * a + c, np.asarray(y, float) * e + f
 

@@ -1,8 +1,8 @@
 """Measures of polygons drawn in longitude and latitude: exact areas, boxes over the seam.
 
-Edges are straight in longitude and latitude, which is what RFC 7946 (3.1.1) says they are, and polygons are cut
-at the seam and run along the poles. Geodesic libraries join the same vertices by great circles and so measure
-another figure (0 for the whole sphere, 0.74 instead of 0.56 sr for a 60° triangle).
+Edges are straight in longitude and latitude, which is what RFC 7946 (3.1.1) says they are, and polygons are
+cut at the seam and run along the poles. Geodesic libraries join the same vertices by great circles and so
+measure another figure (0 for the whole sphere, 0.74 instead of 0.56 sr for a 60° triangle).
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def areas_sr(geometries: Geometries) -> NDArray[np.float64]:
     ring_area = np.abs(np.bincount(point_of[1:][inside], steps[inside], minlength=len(rings)))
     outer = np.append(True, ring_of[1:] != ring_of[:-1])
     signed = np.where(outer, ring_area, -ring_area)
-    return np.bincount(part_of[ring_of], signed, minlength=len(geometries))
+    return np.bincount(part_of[ring_of], signed, minlength=len(geometries)).astype(np.float64)
 
 
 def column_span(geometry: Any, full_width: float) -> tuple[float, float]:
-    """Smallest stretch of columns that holds a geometry of a whole panorama, over the seam if that is shorter.
+    """Smallest stretch of columns that holds a geometry, over the seam if that is shorter.
 
     Args:
         geometry: Polygon or MultiPolygon whose x runs over one turn, e.g. 0..full_width.
@@ -103,7 +103,7 @@ def unwrapped(geometry: Any, full_width: float) -> Any:
     if east <= bounds[2] or east - west >= full_width:
         return geometry
     parts = [
-        part if part.bounds[0] >= west else shapely.transform(part, lambda xy: xy + [full_width, 0])
+        part if part.bounds[0] >= west else shapely.transform(part, lambda xy: np.add(xy, (full_width, 0)))
         for part in shapely.get_parts(geometry)
     ]
     return shapely.union_all(parts)

@@ -46,7 +46,9 @@ def read_gpano(xmp: str, width: int, height: int) -> PanoMetadata | None:
     values = _values(xmp)
     projection = values.get("ProjectionType", "equirectangular")
     if projection.lower() != "equirectangular":
-        raise InputError(f"GPano projection '{projection}' is not supported; convert the picture to equirectangular")
+        raise InputError(
+            f"GPano projection '{projection}' is not supported; convert the picture to equirectangular"
+        )
     heading = _number(values, "PoseHeadingDegrees") or 0.0
     full_width, full_height = _number(values, "FullPanoWidthPixels"), _number(values, "FullPanoHeightPixels")
     if not full_width or not full_height:
@@ -56,8 +58,8 @@ def read_gpano(xmp: str, width: int, height: int) -> PanoMetadata | None:
     across, down = width / area_width, height / area_height
     if abs(across - down) > 0.02 * across:
         raise InputError(
-            f"GPano metadata describe {area_width:.0f}×{area_height:.0f} px but the picture has {width}×{height}; "
-            "strip or correct the metadata"
+            f"GPano metadata describe {area_width:.0f}×{area_height:.0f} px but the picture has "
+            f"{width}×{height}; strip or correct the metadata"
         )
     grid = Equirect(
         width=width,
@@ -94,4 +96,6 @@ def _number(values: dict[str, str], name: str) -> float | None:
     try:
         return float(values[name])
     except ValueError:
-        raise InputError(f"GPano {name} is '{values[name]}', not a number; strip or correct the metadata") from None
+        raise InputError(
+            f"GPano {name} is '{values[name]}', not a number; strip or correct the metadata"
+        ) from None

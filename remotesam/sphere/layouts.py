@@ -14,8 +14,8 @@ from remotesam.sphere.views import View
 LayoutName = Literal["rings", "sap", "cube"]
 
 MAX_AUTO_FOV = 60.0
-"""Widest view that `auto` makes, degrees. Off-axis pixels are stretched by sec² θ, 1.33 at the edge of 60° and
-1.63 at 76° (the native view of a 4096 px panorama), and SAM was not trained on fish-eye corners."""
+"""Widest view that `auto` makes, degrees. Off-axis pixels are stretched by sec² θ, 1.33 at the edge of 60°
+and 1.63 at 76° (the native view of a 4096 px panorama), and SAM was not trained on fish-eye corners."""
 
 MIN_VIEW_SIZE = 256
 """Smallest view made for small panoramas, px; below it the chips would only be blur."""
@@ -64,8 +64,8 @@ def views(
             `cube`: six faces.
         view_size: Side of a view, px. `rings` makes smaller ones when the panorama has fewer pixels than that
             in `MAX_AUTO_FOV` degrees, down to `MIN_VIEW_SIZE`.
-        fov: Field of view from edge to edge, degrees; None: native resolution at the centre of a view, at most
-            `MAX_AUTO_FOV` wide (`rings`), or the width the layout is defined by (`sap`, `cube`).
+        fov: Field of view from edge to edge, degrees; None: native resolution at the centre of a view, at
+            most `MAX_AUTO_FOV` wide (`rings`), or the width the layout is defined by (`sap`, `cube`).
         pad: Context on each side as a share of the view's side, 0 ≤ pad < 0.5 (`rings`, `cube`).
 
     Raises:
@@ -74,7 +74,9 @@ def views(
     if layout not in ("rings", "sap", "cube"):
         raise ConfigError(f"unknown view layout '{layout}'; use rings, sap or cube")
     if width < 8 or view_size < 16:
-        raise ConfigError(f"views of {view_size} px on a panorama {width} px wide are too small; use larger ones")
+        raise ConfigError(
+            f"views of {view_size} px on a panorama {width} px wide are too small; use larger ones"
+        )
     if not 0 <= pad <= 0.4:
         raise ConfigError(f"pad {pad} is out of range; give a share of the view's side between 0 and 0.4")
     if fov is not None and not 5 <= fov <= 120:
@@ -90,9 +92,9 @@ def _rings(width: int, view_size: int, fov: float | None, pad: float) -> Layout:
     """Equally spaced rings of latitude, each with the fewest views whose cores cover its band.
 
     The closed rule: n rings at latitude -90 + 180 k / (n + 1) and one view on each pole; n + 1 is
-    ⌈180° / core field of view⌉, or one or two more if that takes fewer views. For 8192×4096 at pad 0.10 that is
-    51 views of 1024 px, 2.5 times the sphere's own pixels; a cube cut into tiles needs 96, an equal grid 66.
-    Views over the seam are ordinary views, and a pole is the centre of its view.
+    ⌈180° / core field of view⌉, or one or two more if that takes fewer views. For 8192×4096 at pad 0.10 that
+    is 51 views of 1024 px, 2.5 times the sphere's own pixels; a cube cut into tiles needs 96, an equal grid
+    66. Views over the seam are ordinary views, and a pole is the centre of its view.
     """
     native = width / math.tau
     if fov is None:
@@ -141,8 +143,8 @@ def _ring_count(lat: float, half_band: float, reach: float) -> int:
 def _sap(view_size: int, fov: float | None) -> Layout:
     """SAP's scan: columns of pitches, in its column-first zigzag order (`remotesam.sphere.scan`).
 
-    SAP's intrinsics are corner-aligned, f = (L - 1) / (2 tan(β/2)): the centre of pixel 0 lies on the border of
-    the field of view. With pixel edges at integers that is nothing but a slightly shorter focal length.
+    SAP's intrinsics are corner-aligned, f = (L - 1) / (2 tan(β/2)): the centre of pixel 0 lies on the border
+    of the field of view. With pixel edges at integers that is nothing but a slightly shorter focal length.
     """
     focal = (view_size - 1) / (2 * math.tan(math.radians((SAP_FOV if fov is None else fov) / 2)))
     columns = round(360 / SAP_YAW_STEP)

@@ -1,7 +1,7 @@
 """Who owns a direction: the view in which it lies nearest to the centre, by the Chebyshev distance.
 
-With max(|x|, |y|) in the tangent plane instead of the nearest centre the same 51 views of an 8K panorama keep 129
-px of context around everything owned, not 94, because a square view is used up to its square border.
+With max(|x|, |y|) in the tangent plane instead of the nearest centre the same 51 views of an 8K panorama keep
+129 px of context around everything owned, not 94, because a square view is used up to its square border.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Ownership:
 
 def owners_on_grid(views: Sequence[View], grid: Equirect, window: Window) -> Ownership:
     """Owners of the pixel centres of a window of `grid`; `views` are in index order."""
-    lon, lat = _centres(grid, window)
+    lon, lat = centres(grid, window)
     best = np.full(window.shape, np.inf, np.float32)
     owner = np.full(window.shape, NOBODY, np.int16)
     px, py = np.zeros(window.shape, np.float32), np.zeros(window.shape, np.float32)
@@ -99,7 +99,7 @@ def owners_on_grid(views: Sequence[View], grid: Equirect, window: Window) -> Own
 def _in_pixels(
     views: Sequence[View], owner: NDArray[np.int16], x: NDArray[np.float32], y: NDArray[np.float32]
 ) -> Ownership:
-    """Plane coordinates to pixels; views of one layout share size and focal length, imported ones need not."""
+    """Plane coordinates to pixels, with each view's own size and focal length."""
     slots = {view.index: view for view in views}
     table = max(slots, default=0) + 2
     focal, middle = np.ones(table, np.float32), np.zeros(table, np.float32)
@@ -121,7 +121,7 @@ def plane_on_grid(
     return cos_lat * sin_lon, sin_lat * c - ahead * s, ahead * c + sin_lat * s
 
 
-def _centres(grid: Equirect, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def centres(grid: Equirect, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Camera longitude of the columns and latitude of the rows of a window, radians, at pixel centres."""
     x = np.arange(window.col, window.col_stop) + 0.5
     y = np.arange(window.row, window.row_stop) + 0.5

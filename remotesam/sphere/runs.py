@@ -1,7 +1,8 @@
 """Label pictures on the sphere as runs: components over the seam and the poles, exact moments, contacts.
 
-A run is a stretch of one label in one row. Everything that asks "which pixels touch" or "how large" is answered
-on runs: their number follows the outlines, not the area, and the picture can be painted back from them.
+A run is a stretch of one label in one row. Everything that asks "which pixels touch" or "how large" is
+answered on runs: their number follows the outlines, not the area, and the picture can be painted back from
+them.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class Runs:
 def find_runs(labels: NDArray[np.int32], grid: Equirect) -> Runs:
     """Runs of a label picture that fills `grid`, and which of them touch on the sphere.
 
-    Pixels touch along their four edges. Where the picture is a whole turn, its first and last column touch; the
-    pixels of a row that ends in a pole all meet there and touch each other.
+    Pixels touch along their four edges. Where the picture is a whole turn, its first and last column touch;
+    the pixels of a row that ends in a pole all meet there and touch each other.
     """
     height, width = labels.shape
     parts: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []

@@ -2,8 +2,8 @@
 
 Each view reads only the crop it needs, through columns taken modulo one turn and rows that continue on the
 other side of a pole (half a turn away, mirrored). So there is no border to get wrong (the measured faults of
-other projectors: half a pixel, half brightness or 512 px, all at the seam and the poles), no padded copy of the
-panorama, and pictures wider than OpenCV's 32 766 px work.
+other projectors: half a pixel, half brightness or 512 px, all at the seam and the poles), no padded copy of
+the panorama, and pictures wider than OpenCV's 32 766 px work.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Sampler:
             valid: (H, W), True where the picture has data; None = everywhere.
         """
         if image.shape[:2] != (grid.height, grid.width):
-            raise ValueError(f"image of {image.shape[:2]} does not fill a grid of {(grid.height, grid.width)}")
+            raise ValueError(
+                f"image of {image.shape[:2]} does not fill a grid of {(grid.height, grid.width)}"
+            )
         self.grid = grid
         self._levels = [(image, valid)]
 
@@ -47,24 +49,32 @@ class Sampler:
 
         Returns:
             (size, size[, C]) array of the image's dtype, bilinear from the pyramid level
-            ⌊log2(resolution of the picture / resolution of the view)⌋ (else a coarse view would alias), 0 where
-            the picture has no data; and (size, size) bool, True where it has.
+            ⌊log2(resolution of the picture / resolution of the view)⌋ (else a coarse view would alias), 0
+            where the picture has no data; and (size, size) bool, True where it has.
         """
         level = max(math.floor(math.log2(self.grid.focal / view.focal) + 1e-9), 0)
         image, valid = self._level(level)
         lon, lat = view_lonlat(view)
-        columns, rows = _crop_map(self.grid, image.shape, lon, lat, view)
-        origin_col, columns = _localise(columns, -MARGIN)
-        origin_row, rows = _localise(rows, -MARGIN)
+        across, down = _crop_map(self.grid, image.shape, lon, lat, view)
+        origin_col, columns = _localise(across, -MARGIN)
+        origin_row, rows = _localise(down, -MARGIN)
         size = (int(rows.max()) + 2 * MARGIN, int(columns.max()) + 2 * MARGIN)
         turn = self._turn(image.shape[1])
-        crop, known = wrapped_crop(image, valid, (origin_row, origin_col), size, turn, self._poles(image.shape[0]))
+        crop, known = wrapped_crop(
+            image, valid, (origin_row, origin_col), size, turn, self._poles(image.shape[0])
+        )
         crop, known, columns = _narrowed(crop, known, columns)
-        picture = cv2.remap(crop, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        picture = cv2.remap(
+            crop, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         if known is None:
             return picture, np.ones((view.size, view.size), bool)
         seen = cv2.remap(
-            known.astype(np.uint8), columns - 0.5, rows - 0.5, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+            known.astype(np.uint8),
+            columns - 0.5,
+            rows - 0.5,
+            cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_REPLICATE,
         ).astype(bool)
         picture[~seen] = 0
         return picture, seen
@@ -81,7 +91,11 @@ class Sampler:
             image, valid = self._levels[-1]
             size = (max(image.shape[1] // 2, 1), max(image.shape[0] // 2, 1))
             smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            known = None if valid is None else cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
+            known = (
+                None
+                if valid is None
+                else cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
+            )
             self._levels.append((smaller, known))
         return self._levels[level]
 
@@ -107,7 +121,7 @@ def view_lonlat(view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _crop_map(
     grid: Equirect, shape: tuple[int, ...], lon: NDArray[np.float32], lat: NDArray[np.float32], view: View
 ) -> tuple[tuple[float, NDArray[np.float32]], tuple[float, NDArray[np.float32]]]:
-    """Point (x, y) of each ray at a pyramid level, each as (offset in double precision, float32 remainder)."""
+    """Point (x, y) of each ray at a pyramid level: offsets in double precision, remainders in single."""
     across, down = shape[1] / grid.width, shape[0] / grid.height
     turned = (view.lon - grid.centre + 180.0) % 360.0
     column = (turned / 360.0 * grid.full_width - grid.left) * across
@@ -117,9 +131,7 @@ def _crop_map(
     return (column, columns), (row, rows)
 
 
-def _localise(
-    axis: tuple[float, NDArray[np.float32]], margin: int
-) -> tuple[int, NDArray[np.float32]]:
+def _localise(axis: tuple[float, NDArray[np.float32]], margin: int) -> tuple[int, NDArray[np.float32]]:
     """Integer origin of a crop along one axis, and the coordinates inside that crop."""
     offset, values = axis
     origin = math.floor(offset + float(values.min())) + margin
@@ -199,7 +211,8 @@ def _narrowed(
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.float32]]:
     """A crop too wide for OpenCV, averaged over groups of columns.
 
-    Only a view that holds a pole spans so many columns, and there they are far narrower than the view's pixels.
+    Only a view that holds a pole spans so many columns, and there they are far narrower than the view's
+    pixels.
     """
     group = -(-crop.shape[1] // MAX_SIDE)
     if group == 1:

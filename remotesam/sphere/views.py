@@ -1,4 +1,4 @@
-"""Perspective views of the sphere: gnomonic (tangent-plane) squares, their rays, overlaps and solid angles."""
+"""Perspective views of the sphere: squares of a tangent plane, their rays, overlaps and solid angles."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class View:
 
     def plane_axis(self) -> Floats:
         """(size,) plane coordinate x of each column's centre; y of the rows is its negative."""
-        return (np.arange(self.size) + 0.5 - self.size / 2) / self.focal
+        axis: Floats = (np.arange(self.size, dtype=np.float64) + 0.5 - self.size / 2) / self.focal
+        return axis
 
     def rays(self, points: ArrayLike) -> Floats:
         """Unit vectors (N, 3) through pixel points (N, 2)."""
@@ -85,21 +86,23 @@ class View:
         x, y, z = self.frame @ np.asarray(directions, float).T
         front = z > 1e-9
         with np.errstate(divide="ignore", invalid="ignore"):
-            points = np.stack([self.size / 2 + self.focal * x / z, self.size / 2 - self.focal * y / z], axis=1)
+            points = np.stack(
+                [self.size / 2 + self.focal * x / z, self.size / 2 - self.focal * y / z], axis=1
+            )
         points[~front] = np.nan
         inside = front & np.all((points >= 0) & (points <= self.size), axis=1)
         return points, inside
 
     def solid_angles(self) -> NDArray[np.float32]:
-        """(size, size) solid angle of each pixel, sr: 1 / (f² (1 + x² + y²)^1.5) (PANORAMA: tangent plane)."""
+        """(size, size) solid angle of each pixel, sr: 1 / (f² (1 + x² + y²)^1.5)."""
         square = self.plane_axis() ** 2
         return ((1 + square[None, :] + square[:, None]) ** -1.5 / self.focal**2).astype(np.float32)
 
     def homography(self, other: View) -> Floats:
         """(3, 3) map of this view's pixel points to those of `other`.
 
-        Two views share their centre of projection, so the map K' R' Rᵀ K⁻¹ is exact for every direction: there
-        is no seam and no pole between views. The third coordinate is ≤ 0 for points behind `other`.
+        Two views share their centre of projection, so the map K' R' Rᵀ K⁻¹ is exact for every direction:
+        there is no seam and no pole between views. The third coordinate is ≤ 0 for points behind `other`.
         """
         return other.intrinsics @ other.frame @ self.frame.T @ np.linalg.inv(self.intrinsics)
 

@@ -1,0 +1,115 @@
+"""Clicks on a panorama: which views see them, in which order a video memory visits the views, and the fusion.
+
+SAP (arXiv 2603.12759, sections 3.1-3.3): a click becomes a direction; the views form a closed column-first
+zigzag walk, so neighbours in the sequence differ by one step of one angle; walked cyclically from the view
+that holds the click, N frames see the whole sphere; masks go back to the panorama by the maximum of the
+logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remotesam.errors import InputError
+from remotesam.sphere.equirect import Equirect, direction
+from remotesam.sphere.footprint import footprints
+from remotesam.sphere.layouts import Layout
+
+UNSEEN = -1e4
+"""Logit of a direction that no view of the scan holds a mask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """A point on the sphere that belongs, or does not belong, to the object."""
+
+    lon: float
+    """Camera longitude, degrees."""
+    lat: float
+    """Latitude, degrees."""
+    positive: bool = True
+    """True = part of the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Clicks as one view sees them."""
+
+    points: NDArray[np.float64]
+    """(N, 2) (x, y) in view pixels."""
+    positive: NDArray[np.bool_]
+    """(N,) True = part of the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A walk over all views of a layout."""
+
+    order: tuple[int, ...]
+    """View indices in the order of visit; the first holds the first click."""
+    prompts: dict[int, Prompt]
+    """Prompts by position in `order`."""
+
+
+def plan_scan(layout: Layout, clicks: Sequence[Click]) -> Scan:
+    """The walk for some clicks.
+
+    The view that holds the first positive click nearest to its centre comes first; the others follow in the
+    layout's cyclic order. Each positive click prompts the view that holds it most centrally, together with
+    every other click which that view sees; a view that sees negative clicks only is not prompted, because SAM
+    2 cannot segment "not this".
+
+    Raises:
+        InputError: no click is positive, or one is no longitude and latitude.
+    """
+    if not any(click.positive for click in clicks):
+        raise InputError("at least one click must be on the object; add one without '-'")
+    for click in clicks:
+        if not -90 <= click.lat <= 90:
+            raise InputError(f"click {click.lon},{click.lat}: latitude must lie between -90 and 90")
+    directions = direction([click.lon for click in clicks], [click.lat for click in clicks])
+    points = np.empty((len(layout), len(clicks), 2))
+    inside = np.empty((len(layout), len(clicks)), bool)
+    offset = np.full((len(layout), len(clicks)), np.inf)
+    for view in layout.views:
+        points[view.index], inside[view.index] = view.project(directions)
+        seen = inside[view.index]
+        offset[view.index, seen] = np.abs(points[view.index, seen] - view.size / 2).max(axis=1)
+    homes = [int(np.argmin(offset[:, k])) for k, click in enumerate(clicks) if click.positive]
+    start = homes[0]
+    order = tuple((start + step) % len(layout) for step in range(len(layout)))
+    positive = np.array([click.positive for click in clicks])
+    prompts = {
+        order.index(home): Prompt(points[home, inside[home]], positive[inside[home]])
+        for home in sorted(set(homes))
+    }
+    return Scan(order, prompts)
+
+
+def fuse_logits(
+    layout: Layout, grid: Equirect, logits_of: Callable[[int], NDArray[np.floating] | None]
+) -> NDArray[np.float32]:
+    """Logits of one object on the panorama: the maximum over the views that see each direction.
+
+    Args:
+        layout: the views.
+        grid: grid of the result.
+        logits_of: (size, size) logits of a view by index, or None when the view is not part of the scan.
+
+    Returns:
+        (grid.height, grid.width) float32; above 0 = object, `UNSEEN` where no view looked.
+    """
+    fused = np.full((grid.height, grid.width), UNSEEN, np.float32)
+    for view in layout.views:
+        logits = logits_of(view.index)
+        if logits is None:
+            continue
+        values = np.ascontiguousarray(logits, np.float32)
+        for part in footprints(view, grid):
+            here = fused[part.window.slices]
+            np.maximum(here, np.where(part.seen, part.resample(values), np.float32(UNSEEN)), out=here)
+    return fused
