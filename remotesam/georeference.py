@@ -55,18 +55,25 @@ def georeference(dataset: DatasetReader) -> Georeference:
 
 
 def _from_points(points: list[GroundControlPoint], crs: CRS | None) -> Georeference:
-    transform = from_gcps(points)
-    if transform.is_degenerate or not np.isfinite(tuple(transform)).all():
+    pixels = np.array([(point.col, point.row) for point in points])
+    places = np.array([(point.x, point.y) for point in points])
+    if min(_dimensions(pixels), _dimensions(places)) < 2:
         note = f"the {len(points)} ground control points lie on one line: polygons are in pixel coordinates"
         return Georeference("none", Affine.identity(), None, (note,))
-    pixels = np.array([(point.col, point.row) for point in points])
-    fitted = np.column_stack(~transform @ tuple(np.array([(point.x, point.y) for point in points]).T))
+    transform = from_gcps(points)
+    fitted = np.column_stack(~transform @ (places[:, 0], places[:, 1]))
     residual = np.hypot(*(fitted - pixels).T)
     note = (
         f"placed by {len(points)} ground control points through one affine: off by {_rms(residual):.1f} px "
         f"on average and {residual.max():.1f} px at worst; warp first (gdalwarp) if that is too much"
     )
     return Georeference("gcps", transform, crs or None, (note,))
+
+
+def _dimensions(positions: np.ndarray) -> int:
+    """0 when all positions coincide, 1 when they lie on a line, else 2."""
+    centred = positions - positions.mean(axis=0)
+    return int(np.linalg.matrix_rank(centred, tol=1e-6 * max(np.abs(centred).max(), 1e-300)))
 
 
 def _rms(values: np.ndarray) -> float:
