@@ -19,23 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run over one raster at one scale, small enough to travel with every task."""
+    """One run over one raster at one scale, small enough to travel to every worker."""
 
-    raster: str
-    """Path or URL of the raster."""
+    raster: Raster
+    """What is segmented; pickles as its name and settings, not as pixels."""
     run_url: str
     """The run directory."""
     config: Config
     """All settings; `config.tile_size` holds this job's one tile size."""
-    height: int
-    """Rows of the raster as it is read (overview and extent applied), px."""
-    width: int
-    """Columns of the raster as it is read, px."""
 
     @property
     def grid(self) -> TileGrid:
         """The tiles of the run."""
-        return TileGrid(self.height, self.width, self.config.tile_size[0], self.config.padding)
+        spec = self.raster.spec
+        return TileGrid(spec.height, spec.width, self.config.tile_size[0], self.config.padding)
 
 
 class Workbench:
@@ -65,20 +62,10 @@ class Workbench:
         """The run directory."""
         return RunStore(self.job.run_url)
 
-    @cached_property
+    @property
     def raster(self) -> Raster:
-        """The raster; one handle per thread inside."""
-        from remotesam.raster import open_raster
-
-        config = self.job.config
-        return open_raster(
-            self.job.raster,
-            bands=config.bands,
-            nodata=config.nodata,
-            overview=config.overview,
-            aoi=config.aoi,
-            stretch=config.stretch,
-        )
+        """The raster; it opens one file handle per thread."""
+        return self.job.raster
 
     @property
     def segmenter(self) -> Segmenter:
@@ -96,7 +83,7 @@ class Workbench:
                         precision=config.precision,
                         point_batch=config.point_batch,
                         exact=config.generator == "exact",
-                        compile=config.compile,
+                        compiled=config.compile,
                     )
                 )
             return self._segmenter

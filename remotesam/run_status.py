@@ -1,0 +1,52 @@
+"""How far a run has come, read from its directory alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from remotesam.grid import TileGrid
+from remotesam.store import RunStore
+
+
+def run_status(directory: str) -> dict[str, Any]:
+    """Look at a run directory.
+
+    Returns:
+        JSON-ready: raster, output, tiles in all and finished per stage, failures as {tile, error}.
+
+    Raises:
+        StoreError: there is no run in the directory.
+    """
+    store = RunStore(directory)
+    manifest = store.manifest()
+    grid = TileGrid(*manifest["grid"])
+    return {
+        "run": directory,
+        "raster": manifest["raster"],
+        "output": manifest["output"],
+        "model": manifest["identity"]["model"],
+        "tiles": len(grid),
+        "finished": {stage: len(store.finished(stage)) for stage in ("tiles", "seams", "polygons")},
+        "matched": store.exists("match/summary.json"),
+        "written": store.exists("written.json"),
+        "failures": failures(store),
+    }
+
+
+def failures(store: RunStore) -> list[dict[str, Any]]:
+    """The failed tiles of a run as {tile, error}, in tile order."""
+    found = [store.get_json(f"tiles/{index}.failed") for index in sorted(store.finished("tiles", ".failed"))]
+    return [{"tile": one["tile"], "error": one["error"]} for one in found]
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The status as a short text."""
+    finished = found["finished"]
+    lines = [
+        f"{found['run']}: {found['raster']} → {found['output']} with {found['model']}",
+        f"tiles {finished['tiles']}/{found['tiles']}, seams {finished['seams']}, "
+        f"match {'done' if found['matched'] else 'open'}, polygons {finished['polygons']}, "
+        f"output {'written' if found['written'] else 'open'}",
+    ]
+    lines += [f"failed: tile {one['tile']}: {one['error']}" for one in found["failures"]]
+    return "\n".join(lines)
