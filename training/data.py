@@ -16,7 +16,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 STRIDE = 4
 """Mask logits have a quarter of the input's resolution."""
-MIN_AREA = 24
+MIN_AREA = 60
 """Smallest region, in model pixels, that is clicked; below it a stride-4 mask says nothing."""
 CANVAS = 1.25
 """Scenes are this much larger than the model input, so that every draw is another crop."""
@@ -158,7 +158,7 @@ def _paint_black(
 def click_regions(
     labels: NDArray[np.int32], rng: np.random.Generator, count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    """Click regions, half of the clicks uniform over pixels and half over regions.
+    """Click regions, half of the clicks uniform over pixels and half by the root of the regions' areas.
 
     Args:
         labels: (H, W) int32, 0 = none.
@@ -175,7 +175,8 @@ def click_regions(
     usable = np.nonzero(areas >= MIN_AREA)[0]
     if len(usable) == 0:
         return None
-    share = 0.5 / len(usable) + 0.5 * areas[usable] / areas[usable].sum()
+    roots = np.sqrt(areas[usable])
+    share = 0.5 * roots / roots.sum() + 0.5 * areas[usable] / areas[usable].sum()
     order = np.argsort(labels, axis=None, kind="stable")
     points, masks = np.empty((count, 2), np.float32), np.empty((count, *labels.shape), np.bool_)
     for k, value in enumerate(rng.choice(usable, count, p=share)):

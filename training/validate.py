@@ -1,7 +1,7 @@
 """Judge a nano checkpoint on scenes it never saw: `python -m training.validate CHECKPOINT`.
 
-One click per region, half of them uniform over pixels and half over regions; masks are compared at the full
-model resolution. The scene numbers start beyond any that training reaches.
+Half of the clicks are uniform over pixels, half by the root of the regions' areas; masks are compared at the
+full model resolution. The scene numbers start beyond any that training reaches.
 """
 
 from __future__ import annotations

@@ -45,6 +45,13 @@ class Frame:
         return float(np.hypot(*shape)) * self.gsd * 0.55 + 2 * self.bend
 
 
+def frame_for(rng: np.random.Generator, shape: tuple[int, int], gsd: float, bend: float = 0.0) -> Frame:
+    """Draw a turned frame whose origin is somewhere near the canvas' middle."""
+    centre = rng.uniform(0.3, 0.7, 2) * (shape[1], shape[0])
+    return Frame(gsd, float(rng.uniform(0, 2 * np.pi)), (float(centre[0]), float(centre[1])), bend,
+                 float(rng.uniform(120, 400)))  # fmt: skip
+
+
 def rectangle(u: float, v: float, length: float, width: float, angle: float = 0.0) -> Points:
     """Give the (4, 2) corners of a rectangle round (u, v), its length along `angle` in radians."""
     half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (length / 2, width / 2)
@@ -187,4 +194,4 @@ class Canvas:
     def finish(self) -> Image:
         """Give the lit image: shadows are soft at their rim and a little blue."""
         soft = cv2.GaussianBlur(self.light, (0, 0), 0.8)[..., None]
-        return self.image * (soft + (1 - soft) * np.float32([-0.05, 0.0, 0.08]))
+        return self.image * (soft + (1 - soft) * np.array([-0.05, 0.0, 0.08], np.float32))

@@ -10,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.scenes.canvas import Canvas
+from remotesam.scenes.countryside import countryside, trial_field, woodland
 from remotesam.scenes.generic import generic
-from remotesam.scenes.layouts import countryside, parking, settlement, trial_field, woodland
 from remotesam.scenes.sensor import expose
-from remotesam.scenes.textures import Image
+from remotesam.scenes.settlement import parking, settlement
 
 GENERIC_SHARE = 0.3
 """Share of scenes of no place in particular, when no ground size is asked for."""
+
+PLACES: tuple[tuple[float, dict[Callable[[Canvas, float], None], float]], ...] = (
+    (0.9, {countryside: 1.0}),
+    (0.3, {settlement: 0.4, countryside: 0.4, woodland: 0.2}),
+    (0.0, {settlement: 0.54, parking: 0.14, woodland: 0.14, trial_field: 0.1, countryside: 0.08}),
+)
+"""Above which metres per pixel which kinds of place are drawn, with their shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +86,33 @@ def scene(seed: int, shape: tuple[int, int], *, gsd: float | None = None) -> Sce
     rng = np.random.default_rng(seed)
     if gsd is None and rng.random() < GENERIC_SHARE:
         image, labels = generic(rng, shape)
-        return _finished(rng, image, labels, None)
-    metres = gsd or float(np.exp(rng.uniform(np.log(0.05), np.log(10))))
+        return finished(expose(rng, image), labels, None)
+    metres = gsd or float(np.exp(rng.uniform(np.log(0.05), np.log(6))))
     canvas = Canvas(rng, shape)
     _layout(rng, metres)(canvas, metres)
-    return _finished(rng, canvas.finish(), canvas.labels, canvas.classes)
+    return finished(expose(rng, canvas.finish()), canvas.labels, canvas.classes)
 
 
 def plain_scene(seed: int, shape: tuple[int, int]) -> Scene:
     """Make a scene of a few large regions with textures of their own, for the first steps of training."""
     rng = np.random.default_rng(seed)
     image, labels = generic(rng, shape, plain=True)
-    return _finished(rng, image, labels, None)
+    return finished(expose(rng, image), labels, None)
 
 
 def _layout(rng: np.random.Generator, gsd: float) -> Callable[[Canvas, float], None]:
     """Choose a kind of place that makes sense at a scale."""
-    if gsd > 0.9:
-        return countryside
-    if gsd > 0.4:
-        choices, shares = (settlement, countryside, woodland), (0.4, 0.4, 0.2)
-    else:
-        choices, shares = (
-            (settlement, parking, woodland, trial_field, countryside),
-            (0.5, 0.16, 0.16, 0.1, 0.08),
-        )
-    return choices[rng.choice(len(choices), p=shares)]
+    shares = next(shares for limit, shares in PLACES if gsd > limit)
+    return list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
 
 
-def _finished(
-    rng: np.random.Generator, image: Image, labels: NDArray[np.int32], classes: list[str] | None
-) -> Scene:
+def finished(photo: NDArray[np.uint8], labels: NDArray[np.int32], classes: list[str] | None) -> Scene:
+    """Make a scene of a photo and a label map whose labels may still be in several parts.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB.
+        labels: (H, W) int32, 0 = none.
+        classes: Class of label i at index i - 1; None = all "region".
+    """
     parts, origin = split_components(labels)
-    names = tuple("region" if classes is None else classes[i - 1] for i in origin[1:])
-    return Scene(expose(rng, image), parts, names)
+    return Scene(photo, parts, tuple("region" if classes is None else classes[i - 1] for i in origin[1:]))

@@ -53,7 +53,7 @@ def _resample(image: Image, factor: float) -> Image:
 def _haze(rng: np.random.Generator, image: Image, shape: tuple[int, int]) -> Image:
     thick = rng.uniform(0.05, 0.45) * (1 + 0.4 * noise(rng, shape, max(shape) / 3))
     veil = np.clip(thick, 0, 0.75).astype(np.float32)
-    return image * (1 - veil) + veil * np.float32([205, 214, 224])
+    return image * (1 - veil) + veil * np.array([205, 214, 224], np.float32)
 
 
 def _stretch(rng: np.random.Generator, image: Image) -> Image:
@@ -65,5 +65,8 @@ def _stretch(rng: np.random.Generator, image: Image) -> Image:
 
 
 def _jpeg(photo: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8)

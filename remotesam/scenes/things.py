@@ -245,3 +245,13 @@ def container(canvas: Canvas, frame: Frame, at: tuple[float, float], angle: floa
     canvas.cast(ring, 2.6 * float(rng.integers(1, 4)) / frame.gsd)
     ribs = (0.6 / frame.gsd, angle + frame.angle + np.pi / 2, 8.0) if 0.6 / frame.gsd > 2.2 else None
     canvas.fill(ring, canvas.new("container"), colour + rng.normal(0, 8, 3), rough=5, rows=ribs)
+
+
+def scatter_trees(canvas: Canvas, frame: Frame, kinds: list[Species], reach: float, per_m2: float) -> None:
+    """Plant trees of some kinds anywhere within `reach` metres of the frame's origin, at most 400."""
+    rng = canvas.rng
+    count = min(int(per_m2 * (2 * reach) ** 2), 400)
+    for at in rng.uniform(-reach, reach, (count, 2)):
+        kind = kinds[rng.integers(len(kinds))]
+        if kind.radius / frame.gsd > 2:
+            tree(canvas, frame, kind, (float(at[0]), float(at[1])))
