@@ -72,8 +72,8 @@ def segment(
         )
     if result.failed:
         raise RemotesamError(
-            f"{len(result.failed)} of {result.stats['tiles']} tiles failed (first: {result.failed[0]}); the rest "
-            f"is in {result.output}; see `remotesam run status {result.run_dir}`, then `run retry-failed`"
+            f"{len(result.failed)} of {result.stats['tiles']} tiles failed (first: {result.failed[0]}); the "
+            f"rest is in {result.output}; see `remotesam run status {result.run_dir}`"
         )
 
 
