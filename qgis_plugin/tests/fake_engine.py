@@ -225,6 +225,9 @@ def main():
     if args.command == "plan":
         print(json.dumps({"tiles": 6, "pixels": 36_000_000, "valid_share": 0.97, "arguments": rest}))
         return 0
+    if args.command == "evaluate":
+        print(json.dumps({"segments": args.source, "reference": rest, "asa": 0.5}))
+        return 0
     if args.command == "serve":
         return serve()
     sys.stderr.write("arguments: " + json.dumps(sys.argv[1:]) + "\n")

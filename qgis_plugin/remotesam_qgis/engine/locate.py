@@ -164,8 +164,8 @@ def _in_environment(folder: Path) -> Iterator[Path]:
 
 def _well_known(environ: Mapping[str, str], home: Path) -> Iterator[tuple[Path, str]]:
     local = environ.get("LOCALAPPDATA")
-    for root in filter(None, [local and Path(local) / "remotesam", home / ".remotesam"]):
-        yield Path(root) / "venv", "the managed environment"
+    for root in ([Path(local) / "remotesam"] if local else []) + [home / ".remotesam"]:
+        yield root / "venv", "the managed environment"
     on_path = shutil.which("remotesam", path=environ.get("PATH", ""))
     if on_path:
         yield Path(on_path), "PATH"

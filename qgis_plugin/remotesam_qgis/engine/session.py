@@ -83,14 +83,25 @@ class Session:
             raise EngineError("The click engine has stopped; click again to start it anew.") from error
         return number
 
-    def close(self) -> None:
-        """End the process: end of input first, force after `CLOSE_SECONDS`; safe to call twice."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the process: end of input first, force after `CLOSE_SECONDS`; safe to call twice.
+
+        Args:
+            wait: False = return at once and let a thread do the waiting; the end of its input stops the
+                engine even when this program ends first.
+        """
         with self._write_lock:
             if self._process.stdin and not self._process.stdin.closed:
                 try:
                     self._process.stdin.close()
                 except OSError:  # unsent bytes to a process that is gone
                     self._on_log("The click engine had already stopped.")
+        if wait:
+            self._finish()
+        else:
+            threading.Thread(target=self._finish, daemon=True).start()
+
+    def _finish(self) -> None:
         try:
             self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:

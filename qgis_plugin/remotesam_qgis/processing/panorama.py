@@ -1,0 +1,68 @@
+"""`remotesam:panorama`: a 360° panorama to polygons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+)
+
+from ..engine.protocol import Job
+from ..settings import tr
+from .common import StyleSegments, output_problem, raster_source, run_job
+
+
+class PanoramaAlgorithm(QgsProcessingAlgorithm):
+    """Segment everything in an equirectangular panorama."""
+
+    def createInstance(self) -> PanoramaAlgorithm:
+        """A fresh copy for a run."""
+        return PanoramaAlgorithm()
+
+    def name(self) -> str:
+        """Id in the provider."""
+        return "panorama"
+
+    def displayName(self) -> str:
+        """Name in the toolbox."""
+        return tr("Segment panorama (360°)")
+
+    def shortHelpString(self) -> str:
+        """Help in the dialog."""
+        return tr(
+            "Turns everything in an equirectangular panorama (twice as wide as high) into polygons. It is "
+            "segmented in perspective views and joined on the sphere, across the left and right edge too."
+        )
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare the parameters."""
+        self.addParameter(QgsProcessingParameterRasterLayer("INPUT", tr("Panorama")))
+        self.addParameter(QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), "nano"))
+        kind = QgsProcessing.SourceType.TypeVectorPolygon
+        self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", tr("Segments"), kind))
+        self.addOutput(QgsProcessingOutputNumber("SEGMENTS", tr("Number of segments")))
+
+    def checkParameterValues(self, parameters: dict[str, Any], context: Any) -> tuple[bool, str]:
+        """Refuse outputs the engine cannot write, before anything runs."""
+        ok, text = super().checkParameterValues(parameters, context)
+        if not ok:
+            return ok, text
+        problem = output_problem(self.parameterAsOutputLayer(parameters, "OUTPUT", context))
+        return (not problem, problem)
+
+    def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
+        """Run the engine."""
+        output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        _, source = raster_source(self, parameters, context, Path(output).parent)
+        model = self.parameterAsString(parameters, "MODEL", context).strip() or "nano"
+        outcome = run_job(self, Job("panorama", source, output, model), feedback)
+        if outcome.status == "done" and context.willLoadLayerOnCompletion(output):
+            context.layerToLoadOnCompletionDetails(output).setPostProcessor(StyleSegments.make())
+        return {"OUTPUT": output, "SEGMENTS": outcome.features}

@@ -1,0 +1,117 @@
+"""How segments look: one colour each, by score, by pass, and while they arrive."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsFillSymbol,
+    QgsGraduatedSymbolRenderer,
+    QgsProperty,
+    QgsRendererCategory,
+    QgsRendererRange,
+    QgsSingleSymbolRenderer,
+    QgsStyle,
+    QgsSymbolLayer,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtGui import QColor
+
+from .settings import tr
+
+STYLES = ("random", "score", "pass", "outline")
+FILL_ALPHA = 90
+GOLDEN_ANGLE = 137.508
+"""Degrees of hue between consecutive ids: neighbours in the table get colours far apart."""
+SCORE_EDGES = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.01)
+PASS_LIMIT = 40
+
+
+def style_titles() -> dict[str, str]:
+    """Style name to the text users see."""
+    return {
+        "random": tr("One colour per segment"),
+        "score": tr("By score"),
+        "pass": tr("By pass"),
+        "outline": tr("Outlines only"),
+    }
+
+
+def apply_style(layer: QgsVectorLayer, style: str) -> None:
+    """Style a segments layer; a style that needs a missing attribute falls back to one colour each."""
+    names = layer.fields().names()
+    if style == "score" and "score" in names:
+        renderer = _by_score()
+    elif style == "pass" and "pass" in names:
+        renderer = _by_pass(layer)
+    elif style == "outline":
+        renderer = QgsSingleSymbolRenderer(symbol(None, QColor("#ff7a1a"), 0.35))
+    else:
+        renderer = _one_colour_each()
+    layer.setRenderer(renderer)
+    layer.triggerRepaint()
+
+
+def apply_live_style(layer: QgsVectorLayer) -> None:
+    """Style of provisional polygons, whose borders between tiles are not joined yet."""
+    layer.setRenderer(QgsSingleSymbolRenderer(symbol(QColor(255, 140, 40, 70), QColor(255, 106, 0), 0.26)))
+
+
+def symbol(fill: QColor | None, outline: QColor, width: float) -> QgsFillSymbol:
+    """A fill symbol; None = no fill. Width in mm."""
+    made = QgsFillSymbol.createSimple(
+        {
+            "style": "no" if fill is None else "solid",
+            "outline_width": str(width),
+            "outline_width_unit": "MM",
+            "joinstyle": "round",
+        }
+    )
+    part = made.symbolLayer(0)
+    if fill is not None:
+        part.setFillColor(fill)
+    part.setStrokeColor(outline)
+    return made
+
+
+def _one_colour_each() -> QgsSingleSymbolRenderer:
+    made = symbol(QColor(120, 170, 255, FILL_ALPHA), QColor(255, 255, 255, 210), 0.2)
+    hue = f"({GOLDEN_ANGLE} * $id) % 360"
+    part = made.symbolLayer(0)
+    fill = QgsProperty.fromExpression(f"color_hsva({hue}, 75, 95, {FILL_ALPHA * 100 // 255})")
+    part.setDataDefinedProperty(QgsSymbolLayer.Property.PropertyFillColor, fill)
+    stroke = QgsProperty.fromExpression(f"color_hsva({hue}, 60, 100, 95)")
+    part.setDataDefinedProperty(QgsSymbolLayer.Property.PropertyStrokeColor, stroke)
+    return QgsSingleSymbolRenderer(made)
+
+
+def _by_score() -> QgsGraduatedSymbolRenderer:
+    ramp = _ramp("RdYlGn")
+    ranges = []
+    steps = len(SCORE_EDGES) - 2
+    for i, (low, high) in enumerate(zip(SCORE_EDGES, SCORE_EDGES[1:])):
+        colour = ramp.color(i / steps)
+        fill = QColor(colour)
+        fill.setAlpha(FILL_ALPHA + 20)
+        label = f"< {high:g}" if i == 0 else f"{low:g} – {min(high, 1.0):g}"
+        ranges.append(QgsRendererRange(low, high, symbol(fill, colour.darker(130), 0.2), label))
+    return QgsGraduatedSymbolRenderer("score", ranges)
+
+
+def _by_pass(layer: QgsVectorLayer) -> QgsCategorizedSymbolRenderer:
+    values = sorted(
+        v for v in layer.uniqueValues(layer.fields().indexOf("pass"), PASS_LIMIT) if v is not None
+    )
+    ramp = _ramp("Viridis")
+    categories = []
+    for i, value in enumerate(values):
+        colour = ramp.color(1.0 - i / max(len(values) - 1, 1))
+        fill = QColor(colour)
+        fill.setAlpha(FILL_ALPHA + 20)
+        text = tr("Pass {}").format(value)
+        categories.append(QgsRendererCategory(value, symbol(fill, colour.darker(120), 0.2), text))
+    return QgsCategorizedSymbolRenderer("pass", categories)
+
+
+def _ramp(name: str):
+    style = QgsStyle.defaultStyle()
+    return style.colorRamp(name if name in style.colorRampNames() else style.colorRampNames()[0])
