@@ -66,8 +66,8 @@ class Pool:
         self.scenes: dict[int, Scene] = {}
 
     def at(self, step: int) -> list[Scene]:
-        """Give the scenes of a step: 8 more every 25 steps, the oldest beyond `capacity` dropped."""
-        stop = self.start + 8 * (step // 25)
+        """Give the scenes of a step: 12 more every 25 steps, the oldest beyond `capacity` dropped."""
+        stop = self.start + 12 * (step // 25)
         wanted = range(max(0, stop - self.capacity), stop)
         for number in [n for n in self.scenes if n not in wanted]:
             del self.scenes[number]
@@ -124,8 +124,8 @@ def _crop(source: Scene, rng: np.random.Generator, size: int) -> tuple[NDArray[n
     labels = labels[top : top + side, left : left + side]
     if side != size:
         how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-        image = cv2.resize(image, (size, size), interpolation=how)
-        labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST)
+        image = np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
+        labels = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST), np.int32)
     turns = int(rng.integers(4))
     image, labels = np.rot90(image, turns), np.rot90(labels, turns)
     if rng.random() < 0.5:
@@ -133,7 +133,8 @@ def _crop(source: Scene, rng: np.random.Generator, size: int) -> tuple[NDArray[n
     ramp = np.arange(256, dtype=np.float64)[:, None] / 255
     gamma, gain, offset = np.exp(rng.normal(0, 0.2)), np.exp(rng.normal(0, 0.12, 3)), rng.normal(0, 0.03)
     table = np.clip((ramp**gamma * gain + offset) * 255, 0, 255).astype(np.uint8)
-    return cv2.LUT(np.ascontiguousarray(image), table[:, None]), np.ascontiguousarray(labels)
+    recoloured = cv2.LUT(np.ascontiguousarray(image), table[:, None])
+    return np.asarray(recoloured, np.uint8), np.ascontiguousarray(labels)
 
 
 def _paint_black(
@@ -148,7 +149,8 @@ def _paint_black(
     black = hole.astype(np.uint8)
     if rng.random() < 0.6:
         kernel = np.ones((3, 3), np.uint8)
-        black = cv2.erode(black, kernel) if rng.random() < 0.6 else cv2.dilate(black, kernel)
+        change = cv2.erode if rng.random() < 0.6 else cv2.dilate
+        black = np.asarray(change(black, kernel), np.uint8)
     image, labels = image.copy(), labels.copy()
     image[black > 0] = 0
     labels[hole | (black > 0)] = 0

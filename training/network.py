@@ -8,6 +8,7 @@ small as the code, and the image attentions start by comparing places.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,8 @@ class Decoded:
 
 class Network(nn.Module):
     """A SAM 2 model plus the heads that only training needs."""
+
+    sam: Any
 
     def __init__(self, image_size: int, seed: int) -> None:
         """Build and initialise.
@@ -113,7 +116,7 @@ class Network(nn.Module):
         )
 
 
-def _two_way(transformer: nn.Module, keys: Tensor, place: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _two_way(transformer: Any, keys: Tensor, place: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Run the two-way transformer; `keys` has one row per image (shared) or one per prompt."""
     first, rest = transformer.layers[0], list(transformer.layers)[1:]
     queries, keys = _first_layer(first, keys, place, tokens)
@@ -124,7 +127,7 @@ def _two_way(transformer: nn.Module, keys: Tensor, place: Tensor, tokens: Tensor
     return transformer.norm_final_attn(queries), keys
 
 
-def _first_layer(layer: nn.Module, keys: Tensor, place: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _first_layer(layer: Any, keys: Tensor, place: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Run the first two-way block, image-side projections once per row of `keys`."""
     b, shared = keys.shape[0], tokens.shape[0] // keys.shape[0]
     queries = layer.norm1(layer.self_attn(q=tokens, k=tokens, v=tokens))
@@ -142,7 +145,7 @@ def _first_layer(layer: nn.Module, keys: Tensor, place: Tensor, tokens: Tensor) 
 
 
 @torch.no_grad()
-def _shrink_neck(sam: nn.Module, image_size: int) -> None:
+def _shrink_neck(sam: Any, image_size: int) -> None:
     """Scale the neck's convolutions, coarsest first, until every level starts with std `NECK_STD`."""
     neck = sam.image_encoder.neck
     noise = torch.randn(2, 3, image_size, image_size)
@@ -156,7 +159,7 @@ def _shrink_neck(sam: nn.Module, image_size: int) -> None:
 
 
 @torch.no_grad()
-def _attend_to_place(sam: nn.Module) -> None:
+def _attend_to_place(sam: Any) -> None:
     """Start q and k of the image attentions as one selection of the positional code.
 
     The sine and the cosine of one frequency go to one head, so that q·k falls with distance.

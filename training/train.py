@@ -96,7 +96,7 @@ class Trainer:
         if saved is not None:
             self.optimiser.load_state_dict(saved["optimiser"])
         first = options.seed + rank * SEEDS_PER_RANK
-        self.pool = Pool(self.size, first, plain=options.plain // options.workers, start=120, capacity=500)
+        self.pool = Pool(self.size, first, plain=options.plain // options.workers, start=120, capacity=240)
 
     def run(self) -> None:
         """Train until the minutes are used up."""

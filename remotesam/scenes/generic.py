@@ -25,13 +25,14 @@ def generic(
     looks = [_look(rng, shape) for _ in range(int(rng.integers(3, 7)))]
     image = np.empty((*shape, 3), np.float32)
     labels = np.zeros(shape, np.int32)
-    warp = noise(rng, shape, shape[0] / rng.uniform(3, 12), 2) * np.float32(
-        rng.choice([0, 0, 0.02, 0.05]) * shape[0]
-    )
+    bend = float(rng.choice([0, 0, 0.02, 0.05])) * shape[0]
+    warp = noise(rng, shape, shape[0] / rng.uniform(3, 12), 2) * np.float32(bend)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     count = int(rng.integers(2, 6) if plain else np.exp(rng.uniform(np.log(3), np.log(50))))
-    centres = rng.uniform(0, 1, (count, 2)).astype(np.float32) * np.float32([shape[1], shape[0]])
-    distance = np.stack([(x + warp[..., 0] - a) ** 2 + (y + warp[..., 1] - b) ** 2 for a, b in centres])
+    centres = rng.uniform(0, 1, (count, 2)) * (shape[1], shape[0])
+    distance = np.stack(
+        [(x + warp[..., 0] - a) ** 2 + (y + warp[..., 1] - b) ** 2 for a, b in centres.tolist()]
+    )
     nearest = distance.argmin(0)
     for i in range(count):
         _put(rng, image, labels, nearest == i, i + 1, looks, plain)

@@ -20,7 +20,7 @@ def expose(rng: np.random.Generator, image: Image) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
     """
     shape = (image.shape[0], image.shape[1])
-    out = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.35, 0.75)))
+    out = _blur(image, float(rng.uniform(0.35, 0.75)))
     if rng.random() < 0.3:
         out = _resample(out, float(rng.uniform(1.2, 2.2)))
     out = out * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
@@ -34,7 +34,7 @@ def expose(rng: np.random.Generator, image: Image) -> NDArray[np.uint8]:
     if rng.random() < 0.03:
         out = np.repeat(out.mean(-1, keepdims=True), 3, -1)
     if rng.random() < 0.3:
-        out = out + (out - cv2.GaussianBlur(out, (0, 0), 1.2)) * np.float32(rng.uniform(0.3, 1.5))
+        out = out + (out - _blur(out, 1.2)) * np.float32(rng.uniform(0.3, 1.5))
     out = out + rng.standard_normal(out.shape, np.float32) * np.float32(
         rng.uniform(0, 7) * (rng.random() < 0.6)
     )
@@ -42,6 +42,10 @@ def expose(rng: np.random.Generator, image: Image) -> NDArray[np.uint8]:
     if rng.random() < 0.5:
         photo = _jpeg(photo, int(rng.integers(35, 96)))
     return photo
+
+
+def _blur(image: Image, sigma: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
 def _resample(image: Image, factor: float) -> Image:
@@ -69,4 +73,4 @@ def _jpeg(photo: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         ".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8)
+    return np.ascontiguousarray(np.asarray(decoded, np.uint8)[..., ::-1])
