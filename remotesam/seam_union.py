@@ -1,0 +1,186 @@
+"""Join the parts of each id as its tiles come in, and take out what the seams left in its border.
+
+Memory holds only the parts of ids that still wait for a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from remotesam.polygons import SEAM_POINTS, Parts
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Parts of one id of which some tile is still to come."""
+
+    missing: int
+    geometries: list[NDArray[np.object_]]
+    seams: list[NDArray[np.void]]
+
+
+class SeamUnion:
+    """Puts polygons together tile by tile, each handed back once, when its last tile is in.
+
+    The result for an id depends on its parts alone, neither on the order of the tiles nor on when its
+    neighbours are finished: each decision about a vertex on a seam uses only what both polygons through it
+    know. The polygons of a raster form a valid coverage whatever the tolerance of the parts.
+    """
+
+    def __init__(self, tiles_of: Mapping[int, int] | NDArray[np.integer]) -> None:
+        """Start without parts.
+
+        Args:
+            tiles_of: id → in how many tiles it owns pixels, ≥ 1; a mapping or an array indexed by id.
+        """
+        self._tiles_of = tiles_of
+        self._waiting: dict[int, _Waiting] = {}
+        self.held = 0
+        """Parts in memory now."""
+        self.most_held = 0
+        """The most parts ever held between two tiles."""
+
+    def add(self, parts: Parts) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+        """Take the parts of one tile; each tile once, in any order.
+
+        Returns:
+            (n,) ids that are now complete, ascending, and (n,) their geometries in raster px, in GEOS's
+            normal form: Polygons, or MultiPolygons where an id is in pieces.
+
+        Raises:
+            ValueError: an id comes from more tiles than announced.
+        """
+        ids, first = np.unique(parts.ids, return_index=True)
+        groups = np.split(parts.geometries, first[1:])
+        cuts = np.searchsorted(parts.seams["id"], ids)
+        seams = np.split(parts.seams, cuts[1:]) if len(ids) else []
+        done, merged, points = [], [], []
+        for key, geometries, own_seams in zip(ids.tolist(), groups, seams, strict=True):
+            waiting = self._waiting.get(key)
+            if waiting is None:
+                waiting = self._waiting[key] = _Waiting(int(self._tiles_of[key]), [], [])
+            if waiting.missing < 1:
+                raise ValueError(f"id {key} comes from more tiles than announced")
+            waiting.missing -= 1
+            waiting.geometries.append(geometries)
+            waiting.seams.append(own_seams)
+            self.held += len(geometries)
+            if waiting.missing == 0:
+                del self._waiting[key]
+                self.held -= sum(map(len, waiting.geometries))
+                done.append(key)
+                merged.append(_join(waiting.geometries))
+                points.extend(waiting.seams)
+        self.most_held = max(self.most_held, self.held)
+        if not done:
+            return np.empty(0, np.int64), np.empty(0, object)
+        return np.array(done, np.int64), _without_seam_points(np.array(merged, object), _verdicts(points))
+
+    def waiting(self) -> NDArray[np.int64]:
+        """(n,) ids that still miss a tile, ascending; empty when every tile is in."""
+        return np.array(sorted(self._waiting), np.int64)
+
+
+def _join(geometries: list[NDArray[np.object_]]) -> shapely.Geometry:
+    parts = np.concatenate(geometries)
+    return parts[0] if len(parts) == 1 else shapely.coverage_union_all(parts)
+
+
+def _key(x: NDArray[np.integer], y: NDArray[np.integer]) -> NDArray[np.int64]:
+    return (np.asarray(y, np.int64) << 32) + np.asarray(x, np.int64)
+
+
+def _verdicts(seams: list[NDArray[np.void]]) -> NDArray[np.void]:
+    """One record for each point, ordered by `_key`: what all tiles that know it agree on."""
+    every = np.concatenate(seams) if seams else np.empty(0, SEAM_POINTS)
+    key = _key(every["x"], every["y"])
+    order = np.argsort(key, kind="stable")
+    every, key = every[order], key[order]
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.empty(0, np.intp)
+    points = every[first]
+    if len(points):
+        points["low"] = np.maximum.reduceat(every["low"], first)
+        points["high"] = np.minimum.reduceat(every["high"], first)
+    return points
+
+
+def _without_seam_points(geometries: NDArray[np.object_], points: NDArray[np.void]) -> NDArray[np.object_]:
+    """Rebuild geometries without the vertices at `points` that are not needed, in normal form."""
+    parts, part_owner = shapely.get_parts(geometries, return_index=True)
+    rings, ring_owner = shapely.get_rings(parts, return_index=True)
+    vertices, ring_of = shapely.get_coordinates(rings, return_index=True)
+    last = np.append(ring_of[1:] != ring_of[:-1], True)
+    vertices, ring_of = vertices[~last], ring_of[~last]
+    needed = _needed(vertices, ring_of, points)
+    vertices, ring_of = vertices[needed], ring_of[needed]
+    rings = shapely.linearrings(vertices, indices=ring_of)
+    polygons = shapely.polygons(rings, indices=ring_owner)
+    sizes = np.bincount(part_owner, minlength=len(geometries))
+    result = np.empty(len(geometries), object)
+    single = sizes[part_owner] == 1
+    result[part_owner[single]] = polygons[single]
+    if not single.all():
+        owners, index = np.unique(part_owner[~single], return_inverse=True)
+        result[owners] = shapely.multipolygons(polygons[~single], indices=index)
+    return shapely.normalize(result)
+
+
+def _needed(
+    vertices: NDArray[np.float64], ring_of: NDArray[np.intp], points: NDArray[np.void]
+) -> NDArray[np.bool_]:
+    """(n,) True = vertex of an open ring that must stay.
+
+    Three rules, each decided from what both polygons along a border see. A point on a straight line goes. A
+    crossing goes when the line between its two neighbours reaches the seam within the reach that both tiles
+    grant, provided that those neighbours stay. Of two neighbours that could both go under the second rule the
+    one with the smaller key goes.
+    """
+    needed = np.ones(len(vertices), np.bool_)
+    if len(points) == 0:
+        return needed
+    before, after = _ring_neighbours(ring_of)
+    known = _key(points["x"], points["y"])
+    key = _key(vertices[:, 0].astype(np.int64), vertices[:, 1].astype(np.int64))
+    at = np.minimum(np.searchsorted(known, key), len(known) - 1)
+    here = np.flatnonzero(known[at] == key)
+    p, q, r = vertices[here], vertices[before[here]], vertices[after[here]]
+    (px, py), (qx, qy) = (p - q).T, (r - q).T
+    cross = px * qy - py * qx
+    needed[here[cross == 0]] = False
+    slides = (cross != 0) & needed[before[here]] & needed[after[here]] & _within(p, q, r, points[at[here]])
+    candidate = np.zeros(len(vertices), np.bool_)
+    candidate[here[slides]] = True
+    for index in here[slides]:
+        rivals = [other for other in (before[index], after[index]) if candidate[other]]
+        if all(key[index] < key[other] for other in rivals):
+            needed[index] = False
+    return needed
+
+
+def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """For each vertex of open rings the index of the one before and the one after it."""
+    n = len(ring_of)
+    first = np.flatnonzero(np.append(True, ring_of[1:] != ring_of[:-1]))
+    stop = np.append(first[1:], n)
+    before, after = np.arange(-1, n - 1), np.arange(1, n + 1)
+    before[first], after[stop - 1] = stop - 1, first
+    return before, after
+
+
+def _within(
+    p: NDArray[np.float64], q: NDArray[np.float64], r: NDArray[np.float64], points: NDArray[np.void]
+) -> NDArray[np.bool_]:
+    """(n,) True = the line q-r meets the seam through the crossing p strictly between `low` and `high`."""
+    rows = np.arange(len(p))
+    along = points["upright"].astype(np.intp)
+    across = 1 - along
+    back, forth = (q - p)[rows, across], (r - p)[rows, across]
+    split = back * forth < 0
+    share = np.divide(back, back - forth, out=np.zeros(len(p)), where=split)
+    hit = (q - p)[rows, along] + share * (r - q)[rows, along]
+    return split & (points["low"] < hit) & (hit < points["high"])
