@@ -1,0 +1,103 @@
+"""Superpixels to compare with: SLIC and Felzenszwalb at the number of segments that is to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remotesam.errors import ConfigError, InputError
+
+BASELINES = ("slic", "felzenszwalb")
+"""Names of the methods."""
+
+COMPACTNESS = 10.0
+"""Of SLIC, in CIELAB units per pixel: the default of scikit-image and of arXiv 2605.00256."""
+
+SIGMA = 0.5
+"""Smoothing of Felzenszwalb, px (arXiv 2605.00256)."""
+
+MIN_SIZE = 50
+"""Smallest segment of Felzenszwalb, px (arXiv 2605.00256)."""
+
+TOLERANCE = 0.02
+"""The number of segments may differ by this share."""
+
+MAX_PIXELS = 100_000_000
+"""Neither method streams; both need about 100 bytes per pixel."""
+
+_TRIES = 12
+
+
+def baseline(
+    name: str, image: NDArray[np.uint8], valid: NDArray[np.bool_], segments: int
+) -> NDArray[np.int32]:
+    """Segment an image into a wanted number of segments; their parameter is searched by bisection.
+
+    Args:
+        name: one of `BASELINES`.
+        image: (H, W, 3) uint8 RGB.
+        valid: (H, W), True = data; the rest gets no label.
+        segments: how many are wanted; the nearest number found is returned.
+
+    Returns:
+        (H, W) labels from 1, 0 = not valid.
+
+    Raises:
+        ConfigError: there is no such method, or scikit-image is not installed.
+        InputError: the image is too large for a method that cannot stream.
+    """
+    if name not in BASELINES:
+        raise ConfigError(f"baseline {name!r}: choose from {', '.join(BASELINES)}")
+    if valid.size > MAX_PIXELS:
+        raise InputError(
+            f"baseline {name}: {valid.size / 1e6:.0f} Mpx do not fit in memory; judge a part, at most "
+            f"{MAX_PIXELS / 1e6:.0f} Mpx"
+        )
+    try:
+        from skimage import segmentation
+    except ImportError as error:
+        raise ConfigError(
+            f"baseline {name}: scikit-image is missing; pip install 'remotesam[eval]'"
+        ) from error
+
+    def slic(amount: float) -> NDArray[np.int32]:
+        labels = segmentation.slic(image, n_segments=round(amount), compactness=COMPACTNESS, start_label=1)
+        return np.where(valid, labels, 0).astype(np.int32)
+
+    def felzenszwalb(detail: float) -> NDArray[np.int32]:
+        labels = segmentation.felzenszwalb(image, scale=1 / detail, sigma=SIGMA, min_size=MIN_SIZE)
+        return np.where(valid, labels + 1, 0).astype(np.int32)
+
+    if name == "slic":
+        return _search(slic, segments, float(segments))
+    return _search(felzenszwalb, segments, 1e-3)
+
+
+def _search(segment: Callable[[float], NDArray[np.int32]], wanted: int, start: float) -> NDArray[np.int32]:
+    """The labels whose count is nearest to `wanted`, over a parameter that raises the count."""
+    low, high, amount = 0.0, np.inf, start
+    best, best_miss = None, np.inf
+    for _ in range(_TRIES):
+        labels = segment(amount)
+        count = _count(labels)
+        if abs(count - wanted) < best_miss:
+            best, best_miss = labels, abs(count - wanted)
+        if best_miss <= TOLERANCE * wanted or round(amount, 9) in (low, high):
+            break
+        if count < wanted:
+            low = amount
+        else:
+            high = amount
+        # Brackets first by the ratio that a proportional answer would need, then halves in the logarithm.
+        guess = amount * wanted / max(count, 1)
+        amount = (
+            guess if low < guess < high else float(np.sqrt(max(low, amount / 100) * min(high, amount * 100)))
+        )
+    assert best is not None
+    return best
+
+
+def _count(labels: NDArray[np.int32]) -> int:
+    return int((np.bincount(labels.ravel())[1:] > 0).sum())
