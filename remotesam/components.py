@@ -145,7 +145,7 @@ class Components:
     def _ids(self, roots: Ints) -> Ints:
         """Ranks of smallest positions; 0 for those of removed components."""
         ids = roots + 1 - np.searchsorted(self.unnumbered, roots)
-        ids[_member(self.removed, roots)] = 0
+        ids[member(self.removed, roots)] = 0
         return ids
 
     def _roots(self, ids: Ints) -> Ints:
@@ -202,6 +202,14 @@ def components(n_core: Sequence[int] | Ints, edges: Edges, *, max_span: int = 64
     )
 
 
+def member(ascending: Ints, values: Ints) -> NDArray[np.bool_]:
+    """(n,) True where a value occurs in a sorted vector; the cost does not depend on the vector's length."""
+    if not len(ascending):
+        return np.zeros(len(values), np.bool_)
+    place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return ascending[place] == values
+
+
 def _positions(keys: Ints, offsets: Ints) -> Ints:
     """Place of each key in the order of all keys of the run."""
     tiles, labels = keys >> 32, keys & np.int64(2**32 - 1)
@@ -234,17 +242,9 @@ def _join(first: Ints, second: Ints, used: NDArray[np.bool_] | None = None) -> t
 def _follow(positions: Ints, joined: Ints, root: Ints) -> Ints:
     """The root of each position; a position that is not joined is its own."""
     followed = positions.copy()
-    known = _member(joined, positions)
+    known = member(joined, positions)
     followed[known] = root[np.searchsorted(joined, positions[known])]
     return followed
-
-
-def _member(ascending: Ints, values: Ints) -> NDArray[np.bool_]:
-    """True where a value occurs in a sorted vector; the cost does not depend on the vector's length."""
-    if not len(ascending):
-        return np.zeros(len(values), np.bool_)
-    place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    return ascending[place] == values
 
 
 def _tiles(positions: Ints, offsets: Ints) -> Ints:
