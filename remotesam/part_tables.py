@@ -16,10 +16,10 @@ first row of each id."""
 def parts_to_table(parts: Parts) -> pa.Table:
     """The table of `PART_SCHEMA` that holds these parts."""
     seams: list[bytes | None] = [None] * len(parts.ids)
-    first = np.searchsorted(parts.ids, parts.seams["id"])
-    starts = np.flatnonzero(np.diff(first, prepend=-1))
-    for start, stop in zip(starts, np.append(starts[1:], len(first)), strict=True):
-        seams[first[start]] = parts.seams[start:stop].tobytes()
+    ids, starts = np.unique(parts.seams["id"], return_index=True)
+    rows = np.searchsorted(parts.ids, ids)
+    for row, start, stop in zip(rows, starts, [*starts[1:], len(parts.seams)], strict=False):
+        seams[row] = parts.seams[start:stop].tobytes()
     return pa.table([parts.ids, shapely.to_wkb(parts.geometries), seams], schema=PART_SCHEMA)
 
 

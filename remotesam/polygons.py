@@ -74,7 +74,8 @@ def tile_parts(labels: NDArray[np.integer], core: Window, *, tolerance: float) -
     keep = keep[np.argsort(ids[keep], kind="stable")]
     shift = np.array([core.col, core.row])
     moved = shapely.transform(geometries[keep], lambda xy: xy + shift)
-    return Parts(ids[keep], moved, _records(rim, reach, names, core))
+    records = _records(rim, reach, names, core)
+    return Parts(ids[keep], moved, records[np.isin(records["id"], ids[keep])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,5 +194,4 @@ def _records(
     records["x"], records["y"] = np.tile(rim.x + core.col, 2), np.tile(rim.y + core.row, 2)
     records["upright"] = np.tile(rim.upright, 2)
     records["low"], records["high"] = np.tile(reach[:, 0], 2), np.tile(reach[:, 1], 2)
-    records = records[records["id"] > 0]
     return records[np.lexsort((records["x"], records["y"], records["id"]))]
