@@ -16,7 +16,7 @@ def test_names():
 
 
 def test_unknown_name_says_what_exists():
-    with pytest.raises(ConfigError, match="huge.*choose one of nano, sam2.1-tiny"):
+    with pytest.raises(ConfigError, match=r"huge.*choose one of nano, sam2\.1-tiny"):
         build("huge")
 
 

@@ -1,7 +1,8 @@
 """Turn a training state into a checkpoint: `python -m training.export DIR/state.pt OUT.pt`.
 
 The file has the official SAM 2 layout, {"model": state_dict}, in half precision, of the averaged weights. The
-dense affinity head travels beside it under "affinity"; the model itself does not need it.
+two numbers that turn distances of the dense embedding into affinities travel beside it under "affinity"; the
+model itself does not need them.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ def main() -> None:
     saved = torch.load(options.state, map_location="cpu", weights_only=True)
     weights: dict[str, Tensor] = saved["network" if options.latest else "average"]
     model = {k.removeprefix("sam."): v.half() for k, v in weights.items() if k.startswith("sam.")}
-    affinity = {k.removeprefix("affinity"): v.half() for k, v in weights.items() if k.startswith("affinity")}
     build("nano", image_size=saved["image_size"]).load_state_dict(model)
     part = options.out.with_suffix(".part")
-    torch.save({"model": model, "affinity": {k.lstrip("._"): v for k, v in affinity.items()}}, part)
+    torch.save({"model": model, "affinity": weights["affinity_scale"]}, part)
     part.replace(options.out)
     size = options.out.stat().st_size / 1e6
     print(f"{options.out}: {size:.1f} MB, step {saved['step']}, trained at {saved['image_size']} px")

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.network import Decoded, Network
+from training.network import LIFT, Decoded, Network
 
 OFFSETS = (1, 2, 4, 8, 16)
 """Distances, in stride-4 cells, at which pairs of cells are compared."""
+RADIUS = 2.0
+"""Length of the dense embedding's vectors: on a sphere a linear read-out parts any region from the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def mask_terms(decoded: Decoded, targets: Tensor, *, multimask: bool) -> MaskTer
     return MaskTerms(mask=each[..., 0].mean(), score=score[..., 0].mean(), real=real)
 
 
-def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Teach the stride-4 features which cells belong together: they turn sharp within minutes.
 
     Args:
@@ -67,9 +69,11 @@ def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Te
         labels: (B, h, w) region of each cell, 0 = painted or nothing.
 
     Returns:
-        Scalar loss, balanced between same and different pairs, and the (B, 16, h, w) embedding.
+        Scalar loss, balanced between same and different pairs; scalar penalty that keeps the embedding on its
+        sphere and its lift in place; the (B, C, h, w) embedding.
     """
-    embedding = network.affinity(fine).float()
+    embedding, lift = network.embed(fine)
+    shape = (embedding.pow(2).sum(1) / RADIUS**2 - 1).pow(2).mean() + (lift - LIFT).pow(2).mean()
     total = embedding.new_zeros(())
     level, slope = network.affinity_scale[0], F.softplus(network.affinity_scale[1])
     height, width = labels.shape[1:]
@@ -84,24 +88,24 @@ def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Te
             gap = embedding[:, :, dy:, dx:] - embedding[:, :, : height - dy, : width - dx]
             z = level - slope * gap.pow(2).sum(1)
             total = total + F.binary_cross_entropy_with_logits(z, same, weight=weight)
-    return total / (3 * len(OFFSETS)), embedding
+    return total / (3 * len(OFFSETS)), shape, embedding
 
 
 def recall(network: Network, decoded: Decoded, embedding: Tensor, clicks: Tensor) -> Tensor:
-    """Make the click and mask tokens know the embedding under the click, or masks mark other regions.
+    """Make the click token and the mask vectors know the embedding under the click: the right region.
 
     Args:
-        network: Holder of the two linear read-outs.
+        network: Holder of the click's linear read-out.
         decoded: A decode whose first prompt point is the click.
-        embedding: (B, 16, h, w) from `affinity`.
+        embedding: (B, C, h, w) from `affinity`.
         clicks: (B, P, 2) (x, y) in model pixels.
     """
     at = clicks / network.sam.image_size * 2 - 1
     own = F.grid_sample(embedding.detach(), at[:, :, None], mode="nearest", align_corners=False)[..., 0].mT
     spread = own.flatten(0, 1).var(0).mean().clamp(min=1e-3)
-    click = (network.recall_click(decoded.tokens[:, :, 6]) - own).pow(2).mean()
-    masks = (network.recall_mask(decoded.tokens[:, :, 3:6]) - own[:, :, None]).pow(2).mean()
-    return (click + masks) / spread
+    click = (network.recall_click(decoded.tokens[:, :, 6]) - own).pow(2).mean() / spread
+    hyper = decoded.hyper - decoded.hyper.mean(-1, keepdim=True)
+    return click + 1 - F.cosine_similarity(hyper, own[:, :, None], dim=-1).mean()
 
 
 def growth(coarse: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ NECK_STD = 0.3
 """Standard deviation of the neck's outputs at the start; that of the positional code is 0.7."""
 PLACE_GAIN = 3.0
 """Gain of the q and k projections that start as a selection of the positional code."""
-AFFINITY_WIDTH = 16
-"""Channels of the dense affinity embedding."""
+LIFT = 2.0
+"""Mean over channels of the stride-4 mask features: high enough for GELU to let them through unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,14 @@ class Decoded:
         iou: (B, P, 4) predicted IoU, 0..1.
         present: (B, P) object-presence logit.
         tokens: (B, P, T, D) tokens after the transformer, prompts included, in the decoder's order.
+        hyper: (B, P, 4, C) the vectors whose product with the pixels' features gives the logits.
     """
 
     logits: Tensor
     iou: Tensor
     present: Tensor
     tokens: Tensor
+    hyper: Tensor
 
 
 class Network(nn.Module):
@@ -56,10 +58,10 @@ class Network(nn.Module):
         torch.manual_seed(seed)
         self.sam = build("nano", image_size=image_size)
         width = self.sam.image_encoder.neck.d_model
-        self.affinity = nn.Conv2d(width, AFFINITY_WIDTH, 1)
         self.affinity_scale = nn.Parameter(torch.tensor([3.0, 1.0]))
-        self.recall_click = nn.Linear(width, AFFINITY_WIDTH)
-        self.recall_mask = nn.Linear(width, AFFINITY_WIDTH)
+        self.recall_click = nn.Linear(width, self.sam.sam_mask_decoder.conv_s0.out_channels)
+        with torch.no_grad():
+            self.sam.sam_mask_decoder.conv_s0.bias.fill_(LIFT)
         _shrink_neck(self.sam, image_size)
         _attend_to_place(self.sam)
 
@@ -67,6 +69,19 @@ class Network(nn.Module):
         """Give the pyramid at strides 4, 8 and 16 of (B, 3, S, S) normalised images."""
         features: list[Tensor] = self.sam.image_encoder(images)["backbone_fpn"]
         return features
+
+    def embed(self, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the dense embedding of (B, D, h, w) stride-4 features, and its lift.
+
+        It is the decoder's own high-resolution input, less its mean over channels: what the affinity loss
+        makes alike within a region is then what the mask logits are products of.
+
+        Returns:
+            (B, C, h, w) embedding, zero mean over C, and (B, h, w) the mean that was taken away.
+        """
+        features = self.sam.sam_mask_decoder.conv_s0(fine).float()
+        lift = features.mean(1)
+        return features - lift[:, None], lift
 
     def decode(
         self, pyramid: list[Tensor], points: Tensor, labels: Tensor, masks: Tensor | None = None
@@ -113,6 +128,7 @@ class Network(nn.Module):
             iou=decoder.iou_prediction_head(hs[:, 1]).float().unflatten(0, (b, p)),
             present=decoder.pred_obj_score_head(hs[:, 0]).float().view(b, p),
             tokens=hs.float().unflatten(0, (b, p)),
+            hyper=hyper.float().unflatten(0, (b, p)),
         )
 
 

@@ -165,18 +165,19 @@ class Trainer:
         """Give the total loss of a batch and what to log."""
         network = self.network
         pyramid = network.encode(batch.images)
-        pairs, embedding = affinity(network, pyramid[0], batch.labels)
+        pairs, shape, embedding = affinity(network, pyramid[0], batch.labels)
         labels = torch.ones((*batch.clicks.shape[:2], 1), dtype=torch.int32, device=self.device)
         decoded = network.decode(pyramid, batch.clicks[:, :, None], labels)
         first = mask_terms(decoded, batch.targets, multimask=True)
         remember = recall(network, decoded, embedding, batch.clicks)
-        total = first.mask + first.score + pairs + 0.5 * remember + 0.5 * growth(pyramid[2])
+        total = first.mask + first.score + pairs + 0.1 * shape + 0.5 * remember + 0.5 * growth(pyramid[2])
         best = first.real[..., 1:].max(-1).values.mean()
         chosen = first.real[..., 1:].gather(2, decoded.iou[..., 1:].argmax(-1, keepdim=True)).mean()
         stats = {
             "mask": first.mask.item(),
             "score": first.score.item(),
             "pairs": pairs.item(),
+            "shape": shape.item(),
             "recall": remember.item(),
             "std16": pyramid[2].detach().float().std().item(),
             "best": float(best),
