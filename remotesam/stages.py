@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from remotesam.errors import Cancelled, RemotesamError
 from remotesam.executors import Executor, Outcome, Task
 from remotesam.progress import Listener, eta
+from remotesam.tile_task import HOPELESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def run_stage(
 
     Raises:
         Cancelled: the user stopped the stage; what is finished is on disk.
+        RemotesamError: one of `HOPELESS`, at once: the other tiles would meet it too.
     """
     left = list(todo)
     crew.listener("stage", name=name, total=total)
@@ -56,6 +58,8 @@ def run_stage(
     failures = []
     done = before
     for outcome in crew.executor.run(task, left, crew.cancel):
+        if isinstance(outcome.error, HOPELESS):
+            raise outcome.error
         if outcome.error is not None:
             failures.append(outcome)
         done += 1

@@ -7,9 +7,12 @@ RUN/
   tiles/<tile>.arrow        a row per id, with the tile's summary; written last: the tile is done
   tiles/<tile>.failed       why the tile failed; a retry removes it
   seams/<tile>.arrow        joins with the neighbours to the east and south
+  contacts/<tile>.i64       what the small segments of the tile touch
   match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
   match/summary.json        written last: the match is done
   polygons/<tile>.arrow     parts in raster pixels
+  stages.json               the settings that seams, match and polygons were made with
+  written.json              what the output was written from
 ```
 
 Every file is written whole under another name and then renamed (object stores replace whole objects
@@ -41,6 +44,9 @@ from remotesam.windows import Window
 
 FORMAT = 1
 """Version of this layout; a run of another version is not resumed."""
+
+CONTENT = ("tiles", "seams", "contacts", "match", "polygons", "stages.json", "written.json", "live.gpkg")
+"""Everything that stages write."""
 
 BLOCK = 256
 """Side of the compressed blocks of a label map: a seam reads strips, not whole chips."""
@@ -211,7 +217,7 @@ class RunStore:
 
     def clean(self) -> None:
         """Delete everything the run has written, and only that."""
-        self.remove(["tiles", "seams", "match", "polygons", "scales", "fused", "live.gpkg", "manifest.json"])
+        self.remove(["manifest.json", *CONTENT])
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -11,11 +11,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from remotesam.errors import Cancelled, RemotesamError, TileError
+from remotesam.errors import (
+    Cancelled,
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    ModelUnavailableError,
+    RemotesamError,
+    StoreError,
+    TileError,
+)
 from remotesam.grid import Tile
 from remotesam.labels import core_first, statistics
 from remotesam.multipass import ChipResult, segment_chip
 from remotesam.workbench import Workbench
+
+HOPELESS = (CheckpointError, ConfigError, DeviceError, ModelUnavailableError, StoreError)
+"""Errors that every further tile would meet too: no model, no device, no space."""
 
 Summary = dict[str, Any]
 """What travels back from a worker: a few numbers, never pixels."""
@@ -28,13 +40,14 @@ def segment_tile(bench: Workbench, index: int) -> Summary:
         The tile's summary: tile, segments (owning core pixels), valid and covered (core px), passes, seconds.
 
     Raises:
-        TileError: reading, segmenting or writing failed; the reason is recorded in the run too.
+        TileError: reading or segmenting failed; the reason is recorded in the run too.
+        RemotesamError: one of `HOPELESS`.
         Cancelled: the user stopped the run before the tile was finished.
     """
     tile = bench.grid[index]
     try:
         summary = _segment(bench, tile)
-    except Cancelled:
+    except (Cancelled, *HOPELESS):
         raise
     except Exception as error:
         bench.store.put_json(

@@ -35,6 +35,24 @@ class Job:
         return TileGrid(spec.height, spec.width, self.config.tile_size[0], self.config.padding)
 
 
+def open_for(path: str, config: Config) -> Raster:
+    """Open a raster as the settings ask for.
+
+    Raises:
+        RemotesamError: it cannot be opened so.
+    """
+    from remotesam.raster import open_raster
+
+    return open_raster(
+        path,
+        bands=config.bands,
+        nodata=config.nodata,
+        overview=config.overview,
+        aoi=config.aoi,
+        stretch=config.stretch,
+    )
+
+
 class Workbench:
     """Raster, store and model of one job in one process.
 

@@ -210,6 +210,24 @@ def fetch(name: str, progress: Callable[[int, int | None], None] | None = None) 
     return path
 
 
+def locate(name_or_path: str) -> tuple[str | None, Path]:
+    """Find a model's file, fetching it when it is a known name that is not here.
+
+    Returns:
+        (name, path) as `resolve`.
+
+    Raises:
+        ModelUnavailableError: It is neither here nor to be fetched.
+        CheckpointError: The file that is here, or that came, is not what its name says.
+    """
+    try:
+        return resolve(name_or_path)
+    except ModelUnavailableError:
+        if name_or_path not in CHECKPOINTS:
+            raise
+        return name_or_path, fetch(name_or_path)
+
+
 def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file as hex."""
     with path.open("rb") as stream:

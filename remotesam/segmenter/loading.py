@@ -74,7 +74,7 @@ def load(
         raise ConfigError(f"point_batch: {point_batch} is too small; give at least 1")
     place = choose_device(device)
     dtype = choose_precision(precision, place)
-    name, path = _find(name_or_path)
+    name, path = checkpoints.locate(name_or_path)
     model, _ = _load_network(path, name, video=False)
     backend = Sam2Backend(_moved(model, place), dtype, point_batch, compiled=compiled)
     return Sam2Segmenter(name or path.stem, checkpoints.file_digest(path), backend, exact=exact)
@@ -88,7 +88,7 @@ def load_video(name_or_path: str, *, device: str = "auto") -> torch.nn.Module:
         device: As in `load`.
     """
     place = choose_device(device)
-    name, path = _find(name_or_path)
+    name, path = checkpoints.locate(name_or_path)
     model, _ = _load_network(path, name, video=True)
     return _moved(model, place)
 
@@ -198,16 +198,6 @@ def _features(architecture: Architecture) -> tuple[int, int, int, bool]:
         model.memory_attention.d_model,
         bool(model.get("no_obj_embed_spatial", False)),
     )
-
-
-def _find(name_or_path: str) -> tuple[str | None, Path]:
-    """Find a model's file, fetching it when it is a known name that is not here."""
-    try:
-        return checkpoints.resolve(name_or_path)
-    except ModelUnavailableError:
-        if name_or_path not in checkpoints.CHECKPOINTS:
-            raise
-        return name_or_path, checkpoints.fetch(name_or_path)
 
 
 def _load_network(path: Path, name: str | None, *, video: bool) -> tuple[torch.nn.Module, str]:

@@ -1,0 +1,112 @@
+"""The match stage: from the joins of all seams to final ids, small fragments decided for the whole raster."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from remotesam.components import Components, Edges, components
+from remotesam.final_labels import LUT_NAME, OFFSETS_NAME, FinalLabels
+from remotesam.fragments import Decision, contacts, decide, small_segments
+from remotesam.grid import TileGrid
+from remotesam.seam_task import read_edges
+from remotesam.store import RunStore
+from remotesam.tile_task import segments_name
+from remotesam.workbench import Job, Workbench
+
+SUMMARY_NAME = "match/summary.json"
+"""Written last; what the match found."""
+
+MAX_SPAN = 64
+"""Components in more tiles than this are named in the summary: a river, or joins gone wrong."""
+
+_SMALL_NAME = "match/small.i64"
+
+
+def find_contacts(bench: Workbench, index: int) -> int:
+    """Task: which segments the small ones of a tile touch, written to the run."""
+    core = bench.grid[index].core
+    spec = bench.raster.spec
+    small = np.frombuffer(bench.store.get(_SMALL_NAME), "<i8")
+    own = FinalLabels(bench.store, bench.grid).of_tile(index)
+    here = np.intersect1d(own, small)
+    pairs = np.empty((0, 2), np.int64)
+    if len(here):
+        window = core.pad(1).clip(spec.height, spec.width)
+        pairs = contacts(FinalLabels(bench.store, bench.grid).read(window), here)
+    bench.store.put(_contacts_name(index), pairs.astype("<i8").tobytes())
+    return len(pairs)
+
+
+def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
+    """Join the segments of all tiles and write their final ids.
+
+    Everything here follows the number of joins and of small segments, not the area.
+
+    Args:
+        job: the run; its seams are finished.
+        each_tile: runs a task over all tiles under a stage name.
+
+    Returns:
+        The summary: segments, joins, refused joins, fragments absorbed and removed, long components.
+    """
+    store, grid, config = RunStore(job.run_url), job.grid, job.config
+    read = [read_edges(store, index) for index in range(len(grid))]
+    counts = [n_core for _, n_core in read]
+    edges = Edges.concatenate([edge for edge, _ in read])
+    del read
+    joined = components(counts, edges, max_span=MAX_SPAN)
+    decision = Decision(absorbed=_NONE, hosts=_NONE, removed=_NONE)
+    limit = max(config.absorb_area, config.min_area)
+    if limit and joined.count:
+        _write_lut(store, grid, joined)
+        areas = (_core_areas(store, index, n_core) for index, n_core in enumerate(counts))
+        small = small_segments(joined, areas, limit)
+        store.put(_SMALL_NAME, small.ids.astype("<i8").tobytes())
+        each_tile("fragments", find_contacts)
+        touching = [
+            np.frombuffer(store.get(_contacts_name(i)), "<i8").reshape(-1, 2) for i in range(len(grid))
+        ]
+        decision = decide(
+            small,
+            np.concatenate(touching),
+            absorb_area=config.absorb_area,
+            min_area=config.min_area,
+        )
+    final = joined.absorb(decision.absorbed, decision.hosts, decision.removed)
+    _write_lut(store, grid, final)
+    summary = {
+        "segments": final.count,
+        "tile_segments": int(sum(counts)),
+        "joins": len(edges),
+        "refused_joins": joined.refused,
+        "absorbed": len(decision.absorbed),
+        "removed": len(decision.removed),
+        "long": [{"tile": c.key >> 32, "tiles": c.tiles, "segments": c.segments} for c in joined.long],
+    }
+    store.put_json(SUMMARY_NAME, summary)
+    return summary
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _write_lut(store: RunStore, grid: TileGrid, final: Components) -> None:
+    store.put(OFFSETS_NAME, final.offsets.astype("<i8").tobytes())
+    whole = io.BytesIO()
+    for index in range(len(grid)):
+        whole.write(final.lut(index).astype("<i8").tobytes())
+    store.put(LUT_NAME, whole.getvalue())
+
+
+def _core_areas(store: RunStore, index: int, n_core: int) -> np.ndarray:
+    if n_core == 0:
+        return np.empty(0, np.int64)
+    return store.get_table(segments_name(index))["core_area"].to_numpy()[:n_core]
+
+
+def _contacts_name(index: int) -> str:
+    return f"contacts/{index}.i64"

@@ -1,0 +1,39 @@
+"""What a run gives back to a script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import geopandas
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run."""
+
+    output: str
+    """The polygon file."""
+    labels: str | None
+    """The label raster, if asked for."""
+    preview: str | None
+    """The picture, if asked for."""
+    report: str | None
+    """The HTML report, if asked for."""
+    run_dir: str
+    """The run directory: finished tiles, for another run with other settings after the tile stage."""
+    coverage: float
+    """Share 0..1 of the valid pixels that lie in a segment."""
+    stats: dict[str, Any]
+    """Counts, seconds by stage, coverage by pass."""
+    failed: list[int]
+    """Tiles that could not be segmented."""
+
+    def polygons(self) -> geopandas.GeoDataFrame:
+        """The segments as a GeoDataFrame, read from `output`."""
+        import geopandas as gpd
+
+        if self.output.endswith(".parquet"):
+            return gpd.read_parquet(self.output)
+        return gpd.read_file(self.output)

@@ -1,0 +1,117 @@
+"""The seam task: what a tile and its neighbours to the east and south agree on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from remotesam.components import Edges
+from remotesam.config import Config
+from remotesam.grid import Tile, strip
+from remotesam.seams import (
+    ContactStrategy,
+    Joins,
+    contact_evidence,
+    facing_lines,
+    join_contact,
+    join_overlap,
+    strip_evidence,
+)
+from remotesam.store import RunStore, decode_labels
+from remotesam.tile_task import labels_name, read_summary, segments_name
+from remotesam.windows import Window
+from remotesam.workbench import Workbench
+
+_COLUMNS = ("key_a", "key_b", "score", "area", "kind")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedTile:
+    """A finished tile, as its neighbours need to know it."""
+
+    tile: Tile
+    """Where it lies."""
+    n_core: int
+    """Labels 1..n_core own core pixels."""
+    chip_area: NDArray[np.int64]
+    """(n,) pixels of each label in the chip."""
+    compressed: bytes
+    """The label map."""
+
+    def labels(self, window: Window) -> NDArray[np.int32]:
+        """The tile's labels in a window of its chip, in raster pixels."""
+        return decode_labels(self.compressed, window.relative_to(self.tile.chip))
+
+
+def match_seams(bench: Workbench, index: int) -> int:
+    """Compare one tile with its neighbours and write the joins to the run.
+
+    A tile that failed has no labels and joins nothing.
+
+    Returns:
+        The number of joins.
+    """
+    grid = bench.grid
+    tile = _open(bench.store, grid[index])
+    edges = Edges.concatenate([])
+    if tile is not None and tile.n_core:
+        others = [_open(bench.store, other) for other in grid.neighbours(index)]
+        found = [(other, join(tile, other, bench.job.config)) for other in others if other is not None]
+        edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in found])
+    table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
+    summary = {"segments": tile.n_core if tile else 0}
+    bench.store.put_table(seams_name(index), table.replace_schema_metadata({"summary": json.dumps(summary)}))
+    return len(edges)
+
+
+def join(one: SegmentedTile, other: SegmentedTile, config: Config) -> Joins:
+    """The joins of two neighbouring tiles by the configured strategy.
+
+    Without padding there is no strip to look at; `overlap` then means `mutual-best`, the only contact
+    strategy that does not chain neighbours (PANORAMA §4.4).
+    """
+    strategy = config.merge
+    if strategy == "overlap" and config.padding == 0:
+        strategy = "mutual-best"
+    lines = facing_lines(one.tile, other.tile)
+    if strategy == "overlap":
+        windows = strip(one.tile, other.tile)
+        evidence = strip_evidence(_pixels(one, windows), _pixels(other, windows))
+        return join_overlap(
+            evidence, one.chip_area, other.chip_area, n_core_a=one.n_core, n_core_b=other.n_core
+        )
+    if strategy in get_args(ContactStrategy) and lines is not None:
+        evidence = contact_evidence(one.labels(lines[0]), other.labels(lines[1]).reshape(lines[0].shape))
+        return join_contact(evidence, strategy, min_contact=config.min_contact)
+    nothing = np.zeros(0, np.int64)
+    return Joins(
+        label_a=nothing, label_b=nothing, score=nothing * 1.0, area=nothing * 1.0, kind=np.int8(nothing)
+    )
+
+
+def read_edges(store: RunStore, index: int) -> tuple[Edges, int]:
+    """What `match_seams` wrote for a tile: its edges, and its number of labels that own core pixels."""
+    table = store.get_table(seams_name(index))
+    return Edges(**{name: table[name].to_numpy() for name in _COLUMNS}), read_summary(table)["segments"]
+
+
+def seams_name(index: int) -> str:
+    """Where the joins of a tile with its neighbours to the east and south lie in the run."""
+    return f"seams/{index}.arrow"
+
+
+def _open(store: RunStore, tile: Tile) -> SegmentedTile | None:
+    if not store.exists(segments_name(tile.index)):
+        return None
+    table = store.get_table(segments_name(tile.index))
+    n_core = read_summary(table)["segments"]
+    return SegmentedTile(tile, n_core, table["area"].to_numpy(), store.get(labels_name(tile.index)))
+
+
+def _pixels(tile: SegmentedTile, windows: list[Window]) -> NDArray[np.int32]:
+    return np.concatenate([np.empty(0, np.int32), *(tile.labels(window).ravel() for window in windows)])
