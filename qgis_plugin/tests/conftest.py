@@ -28,7 +28,7 @@ def pytest_configure(config):
         raise pytest.UsageError("REMOTESAM_REQUIRE_QGIS is set, but this Python has no QGIS")
 
 
-@pytest.fixture()
+@pytest.fixture
 def fake_engine(tmp_path, monkeypatch):
     """The stand-in engine as an executable that the plugin finds; returns its path."""
     program = tmp_path / "bin" / "remotesam"
@@ -39,7 +39,7 @@ def fake_engine(tmp_path, monkeypatch):
     return program
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_raster(tmp_path):
     """Write a GeoTIFF or PNG of 80 x 60 px with GDAL and return its path."""
     from osgeo import gdal, osr

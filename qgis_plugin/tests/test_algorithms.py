@@ -21,6 +21,7 @@ from qgis.core import (
     QgsProject,
     QgsVectorLayer,
 )
+
 from remotesam_qgis.processing.provider import RemotesamProvider
 
 

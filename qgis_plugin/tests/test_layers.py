@@ -12,6 +12,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
+
 from remotesam_qgis.layers import (
     ResultGroup,
     SourceError,
@@ -36,7 +37,7 @@ def test_the_source_of_a_file_is_its_path(make_raster, tmp_path, qgis_new_projec
 
 def test_a_web_map_is_refused_with_advice(qgis_new_project):
     url = "type=xyz&url=https://tile.example/{z}/{x}/{y}.png&zmax=3&zmin=0"
-    with pytest.raises(SourceError, match="wms layer.*Save As"):
+    with pytest.raises(SourceError, match=r"wms layer.*Save As"):
         source_of(QgsRasterLayer(url, "tiles", "wms"))
 
 
@@ -92,7 +93,7 @@ def test_the_default_output_is_new_and_next_to_the_raster(make_raster, qgis_new_
     assert default_output(layer) == str(path.with_name("ortho_segments_2.gpkg"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def segments(tmp_path, qgis_new_project):
     package = GeoPackage(tmp_path / "s.gpkg")
     for i in range(5):
