@@ -119,6 +119,11 @@ def evaluate(
         if tile_size is None:
             tile_size = _stored_tile_size(facts, grid, notes)
         scores = [judge("segments", _source(paths[0], read[0], grid, overlapping=False), tile_size)]
+        if scores[0].objects == 0:
+            raise InputError(
+                f"{paths[1]}: no object lies on the {grid.height}×{grid.width} px compared; check its CRS "
+                "(a grid without CRS takes coordinates as pixels) or name the image with --raster"
+            )
         wanted = scores[0].segments
         for name in baselines:
             assert image is not None

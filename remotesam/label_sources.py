@@ -123,7 +123,9 @@ class RasterLabels:
             height=grid.height,
             width=grid.width,
             resampling=Resampling.nearest,
-            nodata=self._nodata or 0,
+            # Both or neither: with only the second, GDAL turns labels equal to it into the next number.
+            src_nodata=self._nodata,
+            nodata=self._nodata,
         )
 
     def read(self, window: Window) -> NDArray[np.uint32]:
@@ -165,9 +167,14 @@ def _same(one: PixelGrid, other: PixelGrid) -> bool:
     if one.crs is None or other.crs is None:
         return True
     corners = ((0, 0), (one.width, 0), (0, one.height))
-    shifts = [np.subtract(~one.transform * (other.transform * corner), corner) for corner in corners]
+    shifts = [np.subtract(_moved(~one.transform, *_moved(other.transform, *xy)), xy) for xy in corners]
     aligned = bool(np.abs(shifts).max() < _ALIGNED)
     return aligned and CRS.from_user_input(one.crs) == CRS.from_user_input(other.crs)
+
+
+def _moved(by: Affine, x: Any, y: Any) -> tuple[Any, Any]:
+    """Coordinates, numbers or arrays, through an affine transform."""
+    return by.a * x + by.b * y + by.c, by.d * x + by.e * y + by.f
 
 
 def is_vector(path: str | os.PathLike[str]) -> bool:
@@ -204,14 +211,8 @@ class Polygons:
             except RuntimeError as error:
                 raise InputError(f"{self.path}: cannot be brought into {grid.crs} ({error})") from error
         inverse = ~grid.transform
-
-        def to_pixels(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-            return (
-                inverse.a * x + inverse.b * y + inverse.c,
-                inverse.d * x + inverse.e * y + inverse.f,
-            )
-
-        return np.asarray(shapely.transform(moved, to_pixels, interleaved=False), object)
+        moved = shapely.transform(moved, lambda x, y: _moved(inverse, x, y), interleaved=False)
+        return np.asarray(moved, object)
 
 
 def read_polygons(path: str, class_field: str | None = None) -> Polygons:

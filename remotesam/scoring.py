@@ -88,6 +88,11 @@ class Evaluation:
     seam_rate_elsewhere: float | None = None
     """The same on lines half a tile away: what the rate would be if tiles left no trace."""
 
+    @property
+    def objects(self) -> int:
+        """Reference objects that have a valid pixel."""
+        return self.all.objects
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxScores:
@@ -99,8 +104,8 @@ class BoxScores:
     """Segments that own a valid pixel."""
     coverage: float
     """Share of the valid pixels that lie in a segment."""
-    boxes: int
-    """Reference boxes."""
+    objects: int
+    """Reference boxes on the raster."""
     recall_50: float
     """Share of reference boxes whose IoU with the box of some segment reaches 0.5."""
     recall_75: float
@@ -195,7 +200,7 @@ def score_boxes(
         method=method,
         segments=len(found),
         coverage=_share(covered, pixels),
-        boxes=len(inside),
+        objects=len(inside),
         recall_50=_mean(best >= 0.5),
         recall_75=_mean(best >= 0.75),
         mean_iou=_mean(best),

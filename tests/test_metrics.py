@@ -240,7 +240,7 @@ def test_boundary_iou_equals_the_published_form_for_unions_and_singles(seed):
 
 
 def test_boundary_iou_of_a_shifted_square_by_hand():
-    """Squares of 10 px, 1 px apart, d = 1: bands of 36 px that share 2·9 of their long sides minus nothing."""
+    """Squares of 10 px, 1 px apart, d = 1: bands of 36 px that share two runs of 9."""
     goal, found = np.zeros((20, 20), np.uint32), np.zeros((20, 20), np.uint32)
     goal[5:15, 5:15] = 1
     found[5:15, 6:16] = 1
