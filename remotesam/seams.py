@@ -177,18 +177,20 @@ def join_overlap(
     *,
     n_core_a: int,
     n_core_b: int,
+    at_corner: bool = False,
     rule: MatchRule | None = None,
 ) -> Joins:
     """Decide by overlap which segments of two tiles are one object (PANORAMA §4.3, step 5).
 
     Two segments are joined when (R1) each is the other's best by IoU and the IoU is at least `min_iou`, or
-    (R2, one object split differently by the two tiles) one lies to `containment` in the other and the strip
-    shows enough of it. Ties are broken by overlap, then by the smaller label, so neither the order of the
-    pixels nor which tile comes first matters.
+    (R2, one object split differently by the two tiles) b is a's best, a lies to `containment` in b and the
+    strip shows enough of a; or the same with a and b exchanged. Ties are broken by overlap, then by the
+    smaller label, so neither the order of the pixels nor which tile comes first matters.
 
-    R2 departs from PANORAMA in two points, both for objects larger than a tile. Containment alone decides
-    there, not the best IoU: the IoU of a piece with a huge whole is near 0. And the share of the segment
-    that the strip must show follows the strip (`MatchRule.evenness`).
+    R2 departs from PANORAMA in two points. How much of a segment the strip must show follows the strip, for
+    objects larger than a tile (`MatchRule.evenness`). And tiles that meet at a corner are joined by R1 only:
+    their strip shows too little for containment to mean something, and pieces of one object meet again over
+    the sides (`benchmarks/merge.py`).
 
     Labels without a core pixel are never joined, but they compete: a segment whose best partner is seen by
     the other tile only in its padding is complete, and must not settle for its second best.
@@ -199,19 +201,21 @@ def join_overlap(
         chip_area_b: (n_b,) the same of the second tile.
         n_core_a: labels up to this one own core pixels of the first tile.
         n_core_b: the same of the second tile.
+        at_corner: the two cores touch at a corner only.
         rule: thresholds; None = the defaults.
     """
     rule = rule or MatchRule()
     iou, overlap = evidence.iou, evidence.overlap
     a, b = evidence.label_a, evidence.label_b
-    mutual = _is_best(a, iou, overlap, b) & _is_best(b, iou, overlap, a) & (iou >= rule.min_iou)
+    best_of_a, best_of_b = _is_best(a, iou, overlap, b), _is_best(b, iou, overlap, a)
+    mutual = best_of_a & best_of_b & (iou >= rule.min_iou)
     a_inside = overlap >= rule.containment * evidence.area_a
     b_inside = overlap >= rule.containment * evidence.area_b
-    contained = a_inside & _enough_shown(overlap, chip_area_a, a, evidence.total_a, rule)
-    contained |= b_inside & _enough_shown(overlap, chip_area_b, b, evidence.total_b, rule)
-    joined = (mutual | contained) & (a <= n_core_a) & (b <= n_core_b)
-    certain = contained | a_inside | b_inside
-    kind = np.where(certain, JoinKind.CONTAINED, JoinKind.MUTUAL).astype(np.int8)
+    piece_a = best_of_a & a_inside & _enough_shown(overlap, chip_area_a, a, evidence.total_a, rule)
+    piece_b = best_of_b & b_inside & _enough_shown(overlap, chip_area_b, b, evidence.total_b, rule)
+    joined = mutual if at_corner else mutual | piece_a | piece_b
+    joined &= (a <= n_core_a) & (b <= n_core_b)
+    kind = np.where(a_inside | b_inside, JoinKind.CONTAINED, JoinKind.MUTUAL).astype(np.int8)
     return _select(evidence, joined, kind)
 
 

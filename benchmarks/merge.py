@@ -1,0 +1,258 @@
+"""How well the strategies reunite objects that tiles have cut: `python benchmarks/merge.py`.
+
+Scenes of random cells are cut into tiles. Every tile sees the truth with errors of its own: displaced, and
+with objects split that other tiles leave whole. The strategies have to find out what belongs together.
+Printed are the mean over all true objects of their best IoU with any segment, and the largest segment's share
+of the scene: a chain of wrong joins shows there first. The planar counterpart of the spherical table in
+`benchmarks/panorama.py`; all seeds are fixed, and the held-out ones were never used to choose a threshold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from remotesam.components import Components, Edges, components
+from remotesam.grid import Tile, TileGrid, strip
+from remotesam.labels import core_first
+from remotesam.seams import (
+    ContactStrategy,
+    Joins,
+    MatchRule,
+    Strategy,
+    contact_evidence,
+    facing_lines,
+    join_contact,
+    join_overlap,
+    strip_evidence,
+)
+from remotesam.windows import Window
+
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A kind of scene, and how badly tiles see it."""
+
+    name: str
+    size: int = 768
+    """Side of the scene, px."""
+    cells: int = 230
+    """Objects."""
+    tile_size: int = 128
+    padding: int = 16
+    gap: float = 0.0
+    """Unlabelled border between objects, px."""
+    shift: float = 0.0
+    """Standard deviation of each tile's displacement in x and y, px."""
+    splits: float = 0.0
+    """Share of objects that a tile splits in two, decided by each tile alone."""
+
+
+CASES = (
+    Case(name="gaps, clean", gap=2),
+    Case(name="no gaps, clean"),
+    Case(name="no gaps, shifted", shift=1.5),
+    Case(name="no gaps, shifted, 15 % split", shift=1.5, splits=0.15),
+    Case(name="no gaps, shifted twice, 15 % split", shift=3, splits=0.15),
+    Case(name="gaps, shifted, 30 % split", gap=2, shift=1.5, splits=0.3),
+    Case(name="objects larger than tiles, 15 % split", cells=20, shift=1.5, splits=0.15),
+    Case(name="small tiles, shifted, 15 % split", tile_size=48, padding=8, shift=1, splits=0.15),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenTile:
+    """What one tile made of its chip."""
+
+    tile: Tile
+    labels: Labels
+    """Labels of the chip; 1..n_core own core pixels."""
+    n_core: int
+
+    def look(self, window: Window) -> Labels:
+        """Labels in a window of raster pixels."""
+        return self.labels[window.relative_to(self.tile.chip).slices]
+
+
+def cells(case: Case, rng: np.random.Generator) -> Labels:
+    """Labels 1..cells of a scene: the cells nearest to random points, with wavy borders and gaps."""
+    points = rng.uniform(0, case.size, (case.cells, 2))
+    rows, cols = np.mgrid[: case.size, : case.size] + 0.5
+    wave = case.size / np.sqrt(case.cells) / 6
+    warp = [ndimage.gaussian_filter(rng.normal(size=rows.shape), 2 * wave) for _ in range(2)]
+    rows, cols = (
+        axis + field / field.std() * wave / 2 for axis, field in zip((rows, cols), warp, strict=True)
+    )
+    distance, nearest = cKDTree(points).query(np.stack([rows, cols], axis=-1).reshape(-1, 2), k=2)
+    labels = nearest[:, 0] + 1
+    labels[distance[:, 1] - distance[:, 0] < case.gap] = 0
+    return labels.reshape(case.size, case.size).astype(np.int32)
+
+
+def see(truth: Labels, tile: Tile, case: Case, rng: np.random.Generator) -> SeenTile:
+    """One tile's labels: displaced, with some objects split, and numbered by the tile itself."""
+    chip = _displaced(truth, tile.chip, rng.normal(0, case.shift, 2) if case.shift else np.zeros(2))
+    for label in np.unique(chip[chip > 0]):
+        if rng.random() < case.splits:
+            _split(chip, int(label), rng)
+    labels, _, n_core = core_first(regions(chip), tile.core_in_chip)
+    return SeenTile(tile, labels, n_core)
+
+
+def regions(chip: NDArray[np.integer]) -> Labels:
+    """Every 4-connected region of one label gets a label of its own."""
+    found = np.zeros(chip.shape, np.int32)
+    count = 0
+    for label, box in enumerate(ndimage.find_objects(chip), start=1):
+        if box is not None:
+            parts, n = ndimage.label(chip[box] == label)
+            found[box][parts > 0] = parts[parts > 0] + count
+            count += n
+    return found
+
+
+def join_tiles(
+    seen: list[SeenTile], grid: TileGrid, strategy: Strategy = "overlap", rule: MatchRule | None = None
+) -> Components:
+    """Compare all neighbours and follow the joins."""
+    edges = []
+    for one in seen:
+        for neighbour in grid.neighbours(one.tile.index):
+            joins = join_pair(one, seen[neighbour.index], strategy, rule)
+            if joins is not None:
+                edges.append(Edges.of(joins, one.tile.index, neighbour.index))
+    return components([tile.n_core for tile in seen], Edges.concatenate(edges))
+
+
+def join_pair(one: SeenTile, other: SeenTile, strategy: Strategy, rule: MatchRule | None) -> Joins | None:
+    """The joins of two neighbours; None when the strategy does not look at such a pair."""
+    lines = facing_lines(one.tile, other.tile)
+    if strategy == "overlap":
+        windows = strip(one.tile, other.tile)
+        if not windows:
+            return None
+        a, b = (np.concatenate([tile.look(window).ravel() for window in windows]) for tile in (one, other))
+        areas = [np.bincount(tile.labels.ravel())[1:] for tile in (one, other)]
+        return join_overlap(
+            strip_evidence(a, b),
+            *areas,
+            n_core_a=one.n_core,
+            n_core_b=other.n_core,
+            at_corner=lines is None,
+            rule=rule,
+        )
+    if lines is None or strategy not in get_args(ContactStrategy):
+        return None
+    return join_contact(contact_evidence(one.look(lines[0]), other.look(lines[1])), strategy)
+
+
+def assemble(seen: list[SeenTile], grid: TileGrid, joined: Components) -> NDArray[np.int64]:
+    """The final ids of the whole scene."""
+    final = np.zeros((grid.height, grid.width), np.int64)
+    for tile in seen:
+        final[tile.tile.core.slices] = np.append(0, joined.lut(tile.tile.index))[tile.look(tile.tile.core)]
+    return final
+
+
+def best_ious(truth: NDArray[np.integer], final: NDArray[np.integer]) -> NDArray[np.float64]:
+    """For each true object its IoU with the segment that fits it best."""
+    evidence = strip_evidence(truth, final)
+    best = np.zeros(int(truth.max()) + 1)
+    np.maximum.at(best, evidence.label_a, evidence.iou)
+    return best[np.unique(truth[truth > 0])]
+
+
+def scores(case: Case, seed: int, rule: MatchRule | None = None) -> dict[str, tuple[float, float, int]]:
+    """Mean IoU, largest segment's share and refused joins of each strategy on one scene."""
+    rng = np.random.default_rng(seed)
+    truth = cells(case, rng)
+    grid = TileGrid(case.size, case.size, case.tile_size, case.padding)
+    seen = [see(truth, tile, case, rng) for tile in grid]
+    result = {}
+    for strategy in get_args(Strategy):
+        joined = join_tiles(seen, grid, strategy, rule)
+        final = assemble(seen, grid, joined)
+        largest = np.bincount(final[final > 0]).max() / final.size
+        result[strategy] = (float(best_ious(truth, final).mean()), float(largest), joined.refused)
+    return result
+
+
+def _displaced(truth: Labels, window: Window, by: NDArray[np.float64]) -> Labels:
+    """The truth in a window, moved; what lies outside the scene repeats its border."""
+    rows = np.clip(np.arange(window.row, window.row_stop) + round(float(by[0])), 0, truth.shape[0] - 1)
+    cols = np.clip(np.arange(window.col, window.col_stop) + round(float(by[1])), 0, truth.shape[1] - 1)
+    return truth[np.ix_(rows, cols)].copy()
+
+
+def _split(chip: Labels, label: int, rng: np.random.Generator) -> None:
+    """Cut an object in two along a random line through one of its pixels."""
+    rows, cols = np.nonzero(chip == label)
+    middle, angle = rng.integers(len(rows)), rng.uniform(0, np.pi)
+    side = (rows - rows[middle]) * np.cos(angle) + (cols - cols[middle]) * np.sin(angle) > 0
+    chip[rows[side], cols[side]] = int(chip.max()) + 1
+
+
+def _strip_speed() -> None:
+    """Strip evidence against the plain way of counting, on the strip of two default tiles."""
+    rng = np.random.default_rng(1)
+    truth = cells(Case(name="", size=1100, cells=900), rng)
+    a, b = truth[:100, :1000], truth[1:101, :1000]
+
+    def plain() -> None:
+        pairs, _ = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1, return_counts=True)
+        assert pairs.size
+
+    def packed() -> None:
+        keys, _ = np.unique(a.ravel().astype(np.int64) << 32 | b.ravel(), return_counts=True)
+        assert keys.size
+
+    times = []
+    for count in (plain, packed, lambda: strip_evidence(a, b)):
+        laps = []
+        for _ in range(7):
+            start = time.perf_counter()
+            count()
+            laps.append(time.perf_counter() - start)
+        times.append(min(laps))
+    print(
+        f"\nstrip of 100×1000 px: np.unique of rows {times[0] * 1e3:.1f} ms, of packed keys "
+        f"{times[1] * 1e3:.1f} ms, strip_evidence {times[2] * 1e3:.1f} ms"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=4, help="scenes per case (seeds 0, 1, …)")
+    parser.add_argument("--held-out", type=int, default=6, help="held-out scenes (seeds 100, 101, …)")
+    options = parser.parse_args()
+    strategies = get_args(Strategy)
+    print("mean IoU, and largest segment's share of the scene in %")
+    print(f"{'case':<40}" + "".join(f"{name:>18}" for name in strategies) + f"{'refused':>9}")
+    held_out = replace(CASES[3], name="held-out: " + CASES[3].name)
+    runs = [(case, range(options.seeds)) for case in CASES]
+    for case, seeds in [*runs, (held_out, range(100, 100 + options.held_out))]:
+        if not seeds:
+            continue
+        found = [scores(case, seed) for seed in seeds]
+        row = f"{case.name:<40}"
+        for name in strategies:
+            iou, share = (np.mean([one[name][k] for one in found]) for k in (0, 1))
+            row += f"{iou:>11.3f} {100 * share:>5.1f}%"
+        print(row + f"{sum(one['overlap'][2] for one in found):>9}", flush=True)
+    _strip_speed()
+
+
+if __name__ == "__main__":
+    main()
