@@ -237,7 +237,7 @@ class Raster:
     def _read_once(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         source = self._source
         span = ((window.row, window.row_stop), (window.col, window.col_stop))
-        with gdal_env():
+        with gdal_env(self.spec.path):
             dataset = self._dataset()
             values = dataset.read(list(self.spec.bands), window=span, out_dtype=source.dtype)
             mask = None
@@ -302,6 +302,6 @@ def open_raster(
         aoi=os.fspath(aoi) if isinstance(aoi, os.PathLike) else aoi,
         stretch=imagery.parse_stretch(stretch) if isinstance(stretch, str) else stretch,
     )
-    with gdal_env(), open_dataset(request.path) as dataset:
+    with gdal_env(request.path), open_dataset(request.path) as dataset:
         spec, notes, source = plan_raster(request, dataset)
     return Raster(spec, notes, request, source)

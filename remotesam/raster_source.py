@@ -26,8 +26,6 @@ _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsioss", "/vsiswift", "/
 GDAL_OPTIONS: dict[str, Any] = {
     # GDAL takes 5 % of the machine's RAM per process by default: 6 GB on a 128 GB server, per worker.
     "GDAL_CACHEMAX": 256 * 2**20,
-    # Do not list a bucket to find side-car files; ask for each by name.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
     "GDAL_HTTP_MAX_RETRY": 2,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
@@ -36,6 +34,15 @@ GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": 100,
 }
 """GDAL settings of every open and read; a variable of the same name in the environment goes before."""
+
+REMOTE_OPTIONS: dict[str, Any] = {
+    # Side-car files (.ovr, .msk, .aux.xml and 16 others) are not looked for: a round trip each.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # Forget what was downloaded when a handle closes. GDAL keeps an answer that broke off half-way, so that
+    # a second try would get the same half; and a changed file must not be mixed with its old header.
+    "CPL_VSIL_CURL_NON_CACHED": ":".join(f"{handler}/" for handler in _NETWORK),
+}
+"""Further settings for rasters on a network; the environment goes before."""
 
 
 def gdal_name(path: str | os.PathLike[str]) -> str:
@@ -57,9 +64,10 @@ def is_remote(name: str) -> bool:
     return any(handler in name for handler in _NETWORK)
 
 
-def gdal_env() -> rasterio.Env:
-    """Settings for one thread, to be entered round every open and read."""
-    return rasterio.Env(**{key: value for key, value in GDAL_OPTIONS.items() if key not in os.environ})
+def gdal_env(path: str) -> rasterio.Env:
+    """Settings for one thread, to be entered round every open and read of `path`."""
+    options = GDAL_OPTIONS | (REMOTE_OPTIONS if is_remote(gdal_name(path)) else {})
+    return rasterio.Env(**{key: value for key, value in options.items() if key not in os.environ})
 
 
 def open_dataset(path: str, overview_level: int | None = None) -> DatasetReader:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -106,65 +104,12 @@ def write_raster(
     return path
 
 
-@dataclass
-class WebServer:
-    """Files of a folder over http with byte ranges, which Python's own server lacks."""
-
-    url: str
-    requests: list[str] = field(default_factory=list)
-    """Path of every request so far."""
-    break_next: int = 0
-    """So many of the next large answers stop in the middle, as on a lost connection."""
-
-
 @pytest.fixture
-def web_server(tmp_path: Path) -> Iterator[WebServer]:
-    """Serves `tmp_path`."""
-    state = WebServer("")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
-        def answer(self, body: bool) -> None:
-            state.requests.append(self.path)
-            file = tmp_path / self.path.lstrip("/")
-            if not file.is_file():
-                self.send_error(404)
-                return
-            data = file.read_bytes()
-            size, start, stop = len(data), 0, len(data)
-            ranged = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            if ranged:
-                start, stop = int(ranged[1]), min(int(ranged[2] or size - 1) + 1, size)
-            self.send_response(206 if ranged else 200)
-            self.send_header("Content-Length", str(stop - start))
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("ETag", f'"{file.stat().st_mtime_ns}"')
-            if ranged:
-                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-            self.end_headers()
-            if body and state.break_next and stop - start > 1000:
-                state.break_next -= 1
-                self.wfile.write(data[start : (start + stop) // 2])
-                self.close_connection = True
-                self.connection.close()
-            elif body:
-                self.wfile.write(data[start:stop])
-
-        def log_message(self, *args: Any) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def web_server(tmp_path: Path) -> Iterator[str]:
+    """Address of a server of `tmp_path`; see `tests/range_server.py`."""
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "tests.range_server", str(tmp_path)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.terminate()
