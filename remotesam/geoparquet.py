@@ -1,0 +1,132 @@
+"""GeoParquet 1.1: bounding boxes as a column and rows along a Hilbert curve, in bounded memory.
+
+Neighbours on the ground are neighbours in the file, so a reader that wants one place skips nearly all row
+groups by the statistics of the `bbox` column (GeoParquet 1.1.0, "covering"). Rows wait in a spool file until
+all are known, are dealt into buckets along the curve, and each bucket is sorted in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+BUCKET_BYTES = 64 << 20
+"""Rows that are sorted in memory at once, bytes."""
+
+ROW_GROUP = 8192
+"""Rows of a group, the unit that readers skip."""
+
+_BBOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
+
+
+class GeoParquetSink:
+    """One file."""
+
+    def __init__(self, path: Path, crs: str | None, schema: pa.Schema, metadata: dict[str, str]) -> None:
+        """Start the spool file beside `path`.
+
+        Args:
+            path: file to make.
+            crs: CRS of the geometries.
+            schema: columns other than the geometry.
+            metadata: key-value pairs of the file.
+        """
+        self._path = path
+        self._crs = crs
+        self._metadata = metadata
+        self._schema = pa.schema(
+            [*schema, pa.field("geometry", pa.binary()), pa.field("bbox", _BBOX)]
+        ).remove_metadata()
+        self._spool_path = path.with_suffix(".spool")
+        self._file = pa.OSFile(str(self._spool_path), "wb")
+        self._spool = pa.ipc.new_file(self._file, self._schema, options=_compressed())
+        self._bytes = 0
+        self._centres: list[NDArray[np.float64]] = []
+        self._bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
+        self._types: set[str] = set()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Spool rows and note where they lie."""
+        geometries = shapely.from_wkb(np.array(batch.column("geometry").to_pylist(), object))
+        bounds = shapely.bounds(geometries)
+        boxes = pa.StructArray.from_arrays(list(bounds.T), fields=list(_BBOX))
+        self._spool.write(pa.record_batch([*batch.columns, boxes], schema=self._schema))
+        self._bytes += batch.nbytes
+        self._centres.append((bounds[:, :2] + bounds[:, 2:]) / 2)
+        self._bounds[:2] = np.minimum(self._bounds[:2], bounds[:, :2].min(axis=0))
+        self._bounds[2:] = np.maximum(self._bounds[2:], bounds[:, 2:].max(axis=0))
+        self._types.update(geometry.geom_type for geometry in geometries)
+
+    def close(self) -> None:
+        """Sort the rows and write the file."""
+        self._spool.close()
+        self._file.close()
+        buckets = self._deal()
+        schema = self._schema.with_metadata({**self._metadata, "geo": json.dumps(self._geo())})
+        with pq.ParquetWriter(self._path, schema, compression="zstd") as writer:
+            for path, order in buckets:
+                with pa.ipc.open_file(path) as file:
+                    rows = file.read_all().take(order)
+                path.unlink()
+                writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROW_GROUP)
+        self._spool_path.unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        """Close the spool file as it is, without the footer that a full disk would refuse."""
+        self._file.close()
+
+    def _deal(self) -> list[tuple[Path, NDArray[np.intp]]]:
+        """Split the spool along the curve: files in curve order, with the order of the rows in each."""
+        if not self._centres:
+            return []
+        centres = np.concatenate(self._centres)
+        points = geopandas.GeoSeries(geopandas.points_from_xy(*centres.T))
+        curve = points.hilbert_distance(total_bounds=tuple(self._bounds)).to_numpy()
+        order = np.argsort(curve, kind="stable")
+        count = -(-self._bytes // BUCKET_BYTES)
+        if count <= 1:
+            return [(self._spool_path, order)]
+        rank = np.empty(len(order), np.intp)
+        rank[order] = np.arange(len(order))
+        bucket = rank * count // len(rank)
+        paths = [self._spool_path.with_suffix(f".{number}") for number in range(count)]
+        files = [pa.ipc.new_file(path, self._schema, options=_compressed()) for path in paths]
+        with pa.ipc.open_file(self._spool_path) as spool:
+            start = 0
+            for index in range(spool.num_record_batches):
+                batch = spool.get_batch(index)
+                mine = bucket[start : start + batch.num_rows]
+                start += batch.num_rows
+                for number in np.unique(mine):
+                    files[number].write(batch.take(pa.array(np.flatnonzero(mine == number))))
+        for file in files:
+            file.close()
+        return [(path, np.argsort(rank[bucket == number])) for number, path in enumerate(paths)]
+
+    def _geo(self) -> dict[str, Any]:
+        """The `geo` metadata of the specification; a CRS of null means that there is none."""
+        box = {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
+        column = {
+            "encoding": "WKB",
+            "geometry_types": sorted(self._types),
+            "crs": None if self._crs is None else pyproj.CRS.from_user_input(self._crs).to_json_dict(),
+            "orientation": "counterclockwise",
+            "edges": "planar",
+            "covering": {"bbox": box},
+        }
+        if self._types:
+            column["bbox"] = self._bounds.tolist()
+        return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def _compressed() -> pa.ipc.IpcWriteOptions:
+    return pa.ipc.IpcWriteOptions(compression="lz4")
