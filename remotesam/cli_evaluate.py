@@ -61,6 +61,7 @@ def evaluate(
         background=background,
         resolution=resolution,
         tile_size=tile_size,
+        picture=html_file is not None,
     )
     if json_file == "-":
         click.echo(judgement.to_json())
@@ -76,4 +77,4 @@ def evaluate(
     if html_file is not None:
         from remotesam.report_evaluation import evaluation_report
 
-        write_whole(evaluation_report(judgement, raster).encode(), Path(html_file))
+        write_whole(evaluation_report(judgement).encode(), Path(html_file))

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from remotesam import __version__
 from remotesam.baselines import TOLERANCE, baseline
+from remotesam.comparison import comparison
 from remotesam.errors import ConfigError, InputError
 from remotesam.label_sources import (
     ArrayLabels,
@@ -32,6 +33,7 @@ from remotesam.label_sources import (
     stored_facts,
 )
 from remotesam.raster import Raster, open_raster
+from remotesam.report import image_reader
 from remotesam.scoring import BoxScores, Evaluation, score, score_boxes
 from remotesam.windows import Window
 
@@ -59,10 +61,14 @@ class Judgement:
     """The segments first, then each baseline."""
     notes: list[str]
     """What a reader of the scores must know, one sentence each."""
+    picture: NDArray[np.uint8] | None = None
+    """Reference outlines on the image beside the segments, (H, W, 3) RGB; None unless asked for."""
 
     def to_json(self) -> str:
         """Everything as one JSON object; what is undefined (NaN) becomes null."""
-        return json.dumps({"version": __version__, **_defined(asdict(self))}, indent=2, ensure_ascii=False)
+        facts = asdict(replace(self, picture=None))
+        del facts["picture"]
+        return json.dumps({"version": __version__, **_defined(facts)}, indent=2, ensure_ascii=False)
 
 
 def evaluate(
@@ -76,6 +82,7 @@ def evaluate(
     background: bool = False,
     resolution: float | None = None,
     tile_size: int | None = None,
+    picture: bool = False,
 ) -> Judgement:
     """Compare segments with reference objects, pixel by pixel, in bounded memory.
 
@@ -93,6 +100,7 @@ def evaluate(
         background: every object of the scene is in the reference, so the rest is a class of its own.
         resolution: side of a pixel in units of the segments' CRS.
         tile_size: side of the tiles' cores, px; default: from the segments' metadata.
+        picture: True = also draw both on the image.
 
     Raises:
         InputError: a file cannot be read as segments or reference, or not be placed on the grid.
@@ -118,7 +126,8 @@ def evaluate(
         judge = _Judge(read[1], paths[1], grid, image, boxes=boxes, background=background)
         if tile_size is None:
             tile_size = _stored_tile_size(facts, grid, notes)
-        scores = [judge("segments", _source(paths[0], read[0], grid, overlapping=False), tile_size)]
+        judged = _source(paths[0], read[0], grid, overlapping=False)
+        scores = [judge("segments", judged, tile_size)]
         if scores[0].objects == 0:
             raise InputError(
                 f"{paths[1]}: no object lies on the {grid.height}×{grid.width} px compared; check its CRS "
@@ -132,6 +141,10 @@ def evaluate(
             scores.append(judge(name, superpixels, None))
             if abs(scores[-1].segments - wanted) > TOLERANCE * wanted:
                 notes.append(f"{name} could not make {wanted} segments, but {scores[-1].segments}.")
+        drawn = None
+        if picture and image is not None:
+            size = (grid.height, grid.width)
+            drawn = comparison(image_reader(image, *size), judged, judge.objects, *size)
     return Judgement(
         segments=paths[0],
         reference=paths[1],
@@ -141,6 +154,7 @@ def evaluate(
         tile_size=tile_size,
         scores=scores,
         notes=notes,
+        picture=drawn,
     )
 
 
@@ -163,7 +177,7 @@ class _Judge:
         self._image = image
         self._background = background
         self._boxes = shapely.bounds(polygons.in_pixels(grid)) if boxes and polygons else None
-        self._objects = _source(path, polygons, grid, overlapping=True)
+        self.objects = _source(path, polygons, grid, overlapping=True)
 
     def __call__(self, method: str, labels: LabelSource, tile_size: int | None) -> Evaluation | BoxScores:
         valid = None if self._image is None else self._valid
@@ -173,7 +187,7 @@ class _Judge:
         return score(
             method,
             labels,
-            self._objects,
+            self.objects,
             *size,
             valid=valid,
             tile_size=tile_size,

@@ -99,7 +99,7 @@ class RasterLabels:
         self.name = path
         self.classes: dict[int, str] = {}
         try:
-            with gdal_env():
+            with gdal_env(path):
                 self._dataset: Any = rasterio.open(gdal_name(path), sharing=False)
         except RasterioError as error:
             raise RasterError(f"{path}: cannot be opened as vectors or label raster ({error})") from error
@@ -132,7 +132,7 @@ class RasterLabels:
         """See `LabelSource`."""
         span = ((window.row, window.row_stop), (window.col, window.col_stop))
         try:
-            with gdal_env():
+            with gdal_env(self.name):
                 values = self._dataset.read(1, window=span)
         except RasterioError as error:
             raise RasterError(f"{self.name}: labels cannot be read ({error}); the file is damaged") from error
@@ -152,7 +152,7 @@ def raster_grid(path: str, dataset: Any = None) -> PixelGrid:
     """
     if dataset is None:
         try:
-            with gdal_env(), rasterio.open(gdal_name(path), sharing=False) as opened:
+            with gdal_env(path), rasterio.open(gdal_name(path), sharing=False) as opened:
                 return raster_grid(path, opened)
         except RasterioError as error:
             raise RasterError(f"{path}: cannot be opened as a raster ({error})") from error
