@@ -1,9 +1,12 @@
 """`remotesam evaluate` on real files: vectors and label rasters, CRSs, pixels, boxes, baselines, errors."""
 
 import json
+import subprocess
+import sys
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -248,8 +251,6 @@ def test_stored_tile_size_and_raster_are_used(tmp_path, image):
 
     def store(facts):
         table = geopandas.GeoDataFrame({"key": list(facts), "value": list(facts.values())})
-        import pyogrio
-
         pyogrio.write_dataframe(table.drop(columns="geometry", errors="ignore"), found, layer="metadata")
 
     store(facts)
@@ -314,3 +315,43 @@ def test_command_prints_a_table_and_writes_json_and_html(tmp_path, image):
     assert scores[0]["seam_rate"] is None
     assert "data:image/" in page.read_text()
     assert "http" not in page.read_text().replace("http://www.w3.org", "")
+
+
+def write_cells(path, side, height, width, shift):
+    """A label raster of wavy cells, written block by block; `side` px wide."""
+    block = 2048
+    count = width // side + 2
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint32", crs=UTM, transform=HERE,
+        tiled=True, compress="deflate", zlevel=1, bigtiff="yes",
+    ) as file:  # fmt: skip
+        for row, col in np.ndindex(-(-height // block), -(-width // block)):
+            window = Window(row * block, col * block, block, block).clip(height, width)
+            y = np.arange(window.row, window.row_stop)[:, None] + shift
+            x = np.arange(window.col, window.col_stop)[None] + shift
+            down = (y + 9 * np.sin(x / 37)).astype(np.int64) // side + 1
+            right = (x + 7 * np.sin(y / 29)).astype(np.int64) // side + 1
+            labels = (down * count + right).astype(np.uint32)
+            file.write(labels, 1, window=((window.row, window.row_stop), (window.col, window.col_stop)))
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_gigapixel_pair_of_label_rasters_stays_under_2_gib(tmp_path):
+    """Peak resident memory of a fresh process, imports included."""
+    size = 32768
+    found = write_cells(tmp_path / "f.tif", 90, size, size, 0)
+    true = write_cells(tmp_path / "t.tif", 110, size, size, 40)
+    script = (
+        "import resource, sys; from remotesam.evaluate import evaluate; "
+        "scores = evaluate(sys.argv[1], sys.argv[2], tile_size=1000).scores[0]; "
+        "print(scores.segments, scores.coverage, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, found, true], capture_output=True, check=True, text=True
+    )
+    segments, coverage, kibibytes = done.stdout.split()
+    assert int(segments) > 130_000
+    assert float(coverage) == 1
+    assert int(kibibytes) < 2 * 2**20
