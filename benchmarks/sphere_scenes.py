@@ -52,7 +52,7 @@ class SphereScene:
     @cached_property
     def _waves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rng = np.random.default_rng(self.seed + 2)
-        return rng.normal(0, 9, (3, 12)), rng.uniform(0, 6.3, 12), rng.normal(0, 0.006, (12, 3))
+        return rng.normal(0, 5, (3, 12)), rng.uniform(0, 6.3, 12), rng.normal(0, 0.006, (12, 3))
 
     def objects(self, directions: np.ndarray) -> np.ndarray:
         """Object id 1..cells of directions (N, 3), 0 in a gap; outlines are wavy."""
@@ -101,7 +101,8 @@ def mean_iou(truth: np.ndarray, found: np.ndarray, grid: Equirect) -> float:
     both = np.bincount(rows * np.int64(width) + cols, weight, minlength=(int(rows.max()) + 1) * width)
     shared = both.reshape(-1, width)
     union = shared.sum(1)[:, None] + shared.sum(0)[None, :] - shared
-    return float((shared / np.maximum(union, 1e-12))[1:, 1:].max(axis=1).mean())
+    real = shared[1:].sum(axis=1) > 0
+    return float((shared / np.maximum(union, 1e-12))[1:, 1:][real].max(axis=1).mean())
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

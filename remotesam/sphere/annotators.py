@@ -46,7 +46,7 @@ def _coco_entry(objects: SphereObjects, k: int) -> dict[str, Any]:
         "bbox_unwrapped": [
             float(objects.columns[name][k]) for name in ("box_x", "box_y", "box_width", "box_height")
         ],
-        **_attributes(objects, k),
+        **attributes(objects, k),
     }
 
 
@@ -92,7 +92,7 @@ def geojson_features(objects: SphereObjects, coordinates: Coordinates) -> Iterat
             "id": int(objects.ids[k]),
             "bbox": list(bounds),
             "geometry": mapping(geometry),
-            "properties": {"id": int(objects.ids[k]), **_attributes(objects, k)},
+            "properties": {"id": int(objects.ids[k]), **attributes(objects, k)},
         }
 
 
@@ -124,7 +124,7 @@ def _flat(polygon: Polygon) -> list[float]:
     return values
 
 
-def _attributes(objects: SphereObjects, k: int) -> dict[str, Any]:
+def attributes(objects: SphereObjects, k: int) -> dict[str, Any]:
     """Attributes of one object as JSON values; NaN, which JSON lacks, is null."""
     values = {name: column[k] for name, column in objects.columns.items()}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

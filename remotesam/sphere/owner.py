@@ -33,7 +33,7 @@ def owners_in_view(layout: Layout, index: int) -> NDArray[np.int16]:
     best = np.maximum(np.abs(axis)[None, :], np.abs(axis)[:, None]).astype(np.float32)
     owner = np.full(best.shape, index, np.int16)
     for other in layout.neighbours(index):
-        distance = _distance_from(view, other, axis)
+        distance = owner_distance(view, other)
         wins = distance < best if other.index > index else distance <= best
         # Scanning in index order keeps ties with the lowest; `index` itself was there first.
         wins &= (distance < best) | (owner > other.index)
@@ -42,10 +42,11 @@ def owners_in_view(layout: Layout, index: int) -> NDArray[np.int16]:
     return owner
 
 
-def _distance_from(view: View, other: View, axis: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Chebyshev distance in `other`'s plane of the pixel centres of `view`; infinite outside `other`."""
+def owner_distance(view: View, other: View) -> NDArray[np.float32]:
+    """(size, size) Chebyshev distance in `other`'s plane of the pixels of `view`; infinite outside `other`."""
     turn = other.frame @ view.frame.T
-    rows, cols = -axis.astype(np.float32)[:, None], axis.astype(np.float32)[None, :]
+    axis = view.plane_axis().astype(np.float32)
+    rows, cols = -axis[:, None], axis[None, :]
     x, y, z = (
         np.float32(line[0]) * cols + (np.float32(line[1]) * rows + np.float32(line[2]))
         for line in turn.astype(np.float32)
