@@ -134,7 +134,7 @@ def test_masks_that_were_not_kept_are_made_again(
     segmenter = oracle_segmenter(network)
     proposals = segmenter.propose([Query(image, points)])[0]
     candidates = proposals.select(min_iou=0.7, min_stability=0.7, nms_iou=0.7)
-    assert sum(bits.nbytes for crop in proposals._crops for bits in crop.packed.values()) <= 600
+    assert sum(kept.bits.nbytes for crop in proposals._crops for kept in crop.kept.values()) <= 600
     assert_same(candidates, oracle_reference(network, image, points, 0.7, 0.7, 0.7))
 
 
@@ -238,3 +238,18 @@ def test_crops_add_masks_and_obey_the_allowed_pixels(network: torch.nn.Module, i
             inclusive = [Window(w.row, w.col, w.height - 1, w.width - 1) for w in (box, other)]
             shared = inclusive[0].intersect(inclusive[1]).area
             assert shared <= 0.7 * (inclusive[0].area + inclusive[1].area - shared) + 1e-9
+
+
+@pytest.mark.slow
+def test_compiled_networks_answer_the_same(network: torch.nn.Module, image: np.ndarray) -> None:
+    points = np.random.default_rng(1).uniform(0, 256, (70, 2)).astype(np.float32)  # not a multiple of a chunk
+    plain, compiled = (Sam2Backend(network, torch.float32, 64, compiled=flag) for flag in (False, True))
+    answers = []
+    for worker in (plain, compiled):
+        plan = worker.plans([image])[0]
+        scores, state = worker.score(plan, points)
+        logits: list[torch.Tensor] = []
+        worker.logits(plan, state, np.array([69, 3]), lambda _, made, kept=logits: kept.append(made))
+        answers.append((scores, torch.cat(logits)))
+    np.testing.assert_allclose(answers[0][0], answers[1][0], atol=1e-4)
+    torch.testing.assert_close(answers[0][1], answers[1][1], atol=1e-2, rtol=1e-3)

@@ -133,7 +133,7 @@ class PointDecoder:
         self._exact = refactor(model)
         self._w = _cast(self._exact, dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def plan(self, embedding: Tensor, stride8: Tensor, stride4: Tensor) -> TilePlan:
         """Compute what the points of one image share.
 
@@ -175,7 +175,7 @@ class PointDecoder:
             grid=grid,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def score(self, plan: TilePlan, points: Tensor) -> tuple[Tensor, PointState]:
         """Run the transformer for points of one image and predict the quality of their masks.
 
@@ -213,7 +213,7 @@ class PointDecoder:
         iou = self._decoder.iou_prediction_head(answer[:, 0])[:, 1:]
         return iou.float(), state
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, plan: TilePlan, state: PointState) -> Tensor:
         """Make the three mask logits of points.
 

@@ -83,6 +83,30 @@ def _crops_of(query: Query) -> list[Window]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Kept:
+    """A mask at full size.
+
+    Attributes:
+        box: Tight window in chip pixels.
+        bits: Its pixels, row by row, eight to a byte.
+    """
+
+    box: Window
+    bits: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, measured: Measured, crop: Window) -> _Kept:
+        """Pack a measured mask of a crop."""
+        assert measured.mask is not None
+        return cls(measured.box.shift(crop.row, crop.col), np.packbits(measured.mask))
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(box.height, box.width), True = inside."""
+        return np.unpackbits(self.bits, count=self.box.area).astype(bool).reshape(self.box.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class _Crop:
     """One encoded crop and what is known of its 3 P masks, by flat index point * 3 + mask.
 
@@ -96,7 +120,7 @@ class _Crop:
         stability: (3 P,) float32.
         boxes: (3 P, 4) int64 inclusive x0, y0, x1, y1 in chip pixels, or in pixels of the mask resolution
             when the segmenter is not exact; x1 < x0 = empty mask.
-        packed: Bits of measured masks by flat index.
+        kept: Masks at full size by flat index, as many as there is room for.
     """
 
     window: Window
@@ -107,7 +131,7 @@ class _Crop:
     known: NDArray[np.bool_]
     stability: NDArray[np.float32]
     boxes: NDArray[np.int64]
-    packed: dict[int, NDArray[np.uint8]]
+    kept: dict[int, _Kept]
 
     @classmethod
     def start(
@@ -155,8 +179,9 @@ class Sam2Proposals:
             boxes = np.stack([crop.boxes[index] for crop, index in chosen])
             smallness = np.array([1 / crop.window.area for crop, _ in chosen], np.float32)
             chosen = [chosen[index] for index in suppress(boxes, smallness, CROP_NMS_IOU)]
-        made = self._remake([(crop, index) for crop, index in chosen if index not in crop.packed])
-        return [self._candidate(crop, index, made) for crop, index in chosen]
+        made = self._make([(crop, index) for crop, index in chosen if index not in crop.kept])
+        masks = ((crop, index, crop.kept.get(index) or made.get((id(crop), index))) for crop, index in chosen)
+        return [_candidate(crop, index, mask) for crop, index, mask in masks if mask is not None]
 
     def _select_in(self, crop: _Crop, min_iou: float, min_stability: float, nms_iou: float) -> Iterable[int]:
         promising = crop.iou > np.float32(min_iou)
@@ -178,19 +203,27 @@ class Sam2Proposals:
             box = measured.box.shift(crop.window.row, crop.window.col) if self._exact else measured.box
             crop.boxes[index] = (box.col, box.row, box.col_stop - 1, box.row_stop - 1)
             if measured.mask is not None:
-                bits = np.packbits(measured.mask)
-                if bits.nbytes <= self._free:
-                    self._free -= bits.nbytes
-                    crop.packed[index] = bits
+                self._keep(crop, index, _Kept.of(measured, crop.window))
 
-    def _remake(self, wanted: list[tuple[_Crop, int]]) -> dict[tuple[int, int], Measured]:
-        """Decode selected masks whose pixels were not kept, at full size; keys are (id of crop, index)."""
+    def _make(self, wanted: list[tuple[_Crop, int]]) -> dict[tuple[int, int], _Kept]:
+        """Decode selected masks whose pixels were not kept, at full size; keys are (id of crop, index).
+
+        A mask that is a speck at the network's resolution may be empty at that of a smaller chip; it is left
+        out.
+        """
         made = {}
         for crop in self._crops:
             indices = np.array([index for owner, index in wanted if owner is crop], np.intp)
             for index, measured in self._decode(crop, indices, crop.window.shape, masks=True):
-                made[id(crop), index] = measured
+                if measured.mask is not None:
+                    made[id(crop), index] = _Kept.of(measured, crop.window)
+                    self._keep(crop, index, made[id(crop), index])
         return made
+
+    def _keep(self, crop: _Crop, index: int, kept: _Kept) -> None:
+        if kept.bits.nbytes <= self._free:
+            self._free -= kept.bits.nbytes
+            crop.kept[index] = kept
 
     def _decode(
         self, crop: _Crop, indices: NDArray[np.intp], size: tuple[int, int], *, masks: bool
@@ -220,20 +253,13 @@ class Sam2Proposals:
         x0, y0, x1, y1 = crop.boxes[index].tolist()
         return cut_off(Window.from_bounds(y0, x0, y1 + 1, x1 + 1), crop.window, self._chip)
 
-    def _candidate(self, crop: _Crop, index: int, made: dict[tuple[int, int], Measured]) -> Candidate:
-        if index in crop.packed:
-            x0, y0, x1, y1 = crop.boxes[index].tolist()
-            box = Window.from_bounds(y0, x0, y1 + 1, x1 + 1)
-            mask = np.unpackbits(crop.packed[index], count=box.area).astype(bool).reshape(box.shape)
-        else:
-            measured = made[id(crop), index]
-            assert measured.mask is not None
-            box, mask = measured.box.shift(crop.window.row, crop.window.col), measured.mask
-        x, y = crop.points[index // 3].tolist()
-        return Candidate(
-            box=box,
-            mask=mask,
-            score=float(crop.iou[index]),
-            stability=float(crop.stability[index]),
-            point=(x + crop.window.col, y + crop.window.row),
-        )
+
+def _candidate(crop: _Crop, index: int, kept: _Kept) -> Candidate:
+    x, y = crop.points[index // 3].tolist()
+    return Candidate(
+        box=kept.box,
+        mask=kept.mask,
+        score=float(crop.iou[index]),
+        stability=float(crop.stability[index]),
+        point=(x + crop.window.col, y + crop.window.row),
+    )

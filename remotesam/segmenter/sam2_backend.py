@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class Sam2Backend:
         self.image_size: int = model.image_size
         self.device: torch.device = next(model.parameters()).device
         self.calls = NetworkCalls()
+        self._counting = threading.Lock()
         self._dtype = dtype
         self._decoder = PointDecoder(model, dtype)
         self._chunks = {kind: self._chunk(kind, point_batch) for kind in _CPU_TOKENS}
@@ -60,7 +62,7 @@ class Sam2Backend:
         self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> list[TilePlan]:
         """Encode images and prepare each for its points.
 
@@ -73,7 +75,8 @@ class Sam2Backend:
             batch = torch.stack([self._prepare(image) for image in images[start : start + size]])
             with self._autocast():
                 embedding, stride8, stride4 = self._encode(batch)
-            self.calls.encodes += len(batch)
+            with self._counting:
+                self.calls.encodes += len(batch)
             plans += [
                 self._decoder.plan(*features) for features in zip(embedding, stride8, stride4, strict=True)
             ]
@@ -95,12 +98,13 @@ class Sam2Backend:
         def run(rows: slice) -> None:
             chunk = moved[rows]
             padded = self._padded(chunk, "score")
-            with torch.inference_mode(), self._autocast():
+            with torch.no_grad(), self._autocast():
                 iou, state = self._score(plan, padded)
             done.append((iou[: len(chunk)], state[: len(chunk)] if self._pad else state))
 
         self._in_chunks(len(points), "score", run)
-        self.calls.decoded_points += len(points)
+        with self._counting:
+            self.calls.decoded_points += len(points)
         return torch.cat([iou for iou, _ in done]).cpu().numpy(), PointState.cat([state for _, state in done])
 
     def logits(
@@ -118,12 +122,13 @@ class Sam2Backend:
 
         def run(part: slice) -> None:
             chunk = picked[part]
-            with torch.inference_mode(), self._autocast():
+            with torch.no_grad(), self._autocast():
                 logits = self._logits(plan, state[self._padded(chunk, "logits")])
             use(part, logits[: len(chunk)])
 
         self._in_chunks(len(rows), "logits", run)
-        self.calls.upscaled_points += len(rows)
+        with self._counting:  # selections of several chips may run in several threads
+            self.calls.upscaled_points += len(rows)
 
     def _chunk(self, kind: str, point_batch: int) -> int:
         if self.device.type != "cpu":
