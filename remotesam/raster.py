@@ -6,6 +6,7 @@ read a pixel, may be used by many threads, and travels to another process as its
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -30,7 +31,7 @@ from remotesam.survey import BUDGET, Survey, survey, survey_level
 from remotesam.windows import Window
 
 _READ_PIXELS = 2**24
-"""Pixels read at once when a decimated window is made from full resolution: 16 M, ≤ 400 MB of float64."""
+"""Pixels read at once when a decimated window is made from full resolution: 16 M, 128 MB per float64 band."""
 
 _REMOTE_TRIES = 3
 _REMOTE_PAUSE = 0.5
@@ -189,26 +190,35 @@ class Raster:
         return Pixels(values, valid)
 
     def _read_shrunk(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Blocks of `factor` × `factor` pixels, averaged; some rows at a time to bound memory."""
-        factor = self._source.factor
-        rows = max(_READ_PIXELS // (window.width * factor * factor), 1)
-        parts = []
-        for row in range(window.row, window.row_stop, rows):
-            stop = min(row + rows, window.row_stop)
-            full = Window.from_bounds(
-                row * factor, window.col * factor, stop * factor, window.col_stop * factor
-            ).clip(self._source.height, self._source.width)
-            parts.append(imagery.shrink(*self._read_level(full), factor))
-        return np.concatenate([part[0] for part in parts], axis=1), np.concatenate(
-            [part[1] for part in parts]
-        )
+        """Blocks of `factor` × `factor` pixels, averaged; some at a time to bound memory."""
+        source, factor = self._source, self._source.factor
+        side = max(math.isqrt(_READ_PIXELS) // factor, 1)
+        values, valid = self._empty(window)
+        for row in range(0, window.height, side):
+            for col in range(0, window.width, side):
+                part = Window(row, col, side, side).clip(*window.shape)
+                blocks = part.shift(window.row, window.col)
+                pixels = Window.from_bounds(
+                    blocks.row * factor,
+                    blocks.col * factor,
+                    min(blocks.row_stop * factor, source.height),
+                    min(blocks.col_stop * factor, source.width),
+                )
+                shrunk = imagery.shrink(*self._read_level(pixels), factor)
+                values[:, *part.slices], valid[part.slices] = shrunk
+        return values, valid
+
+    def _empty(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        source = self._source
+        if source.palette is not None:
+            return np.zeros((3, *window.shape), np.uint8), np.zeros(window.shape, bool)
+        return np.zeros((len(self.spec.bands), *window.shape), source.dtype), np.zeros(window.shape, bool)
 
     def _read_level(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values and validity of a window of the opened level, without the AOI."""
         source = self._source
         if window.empty:
-            bands = 3 if source.palette is not None else len(self.spec.bands)
-            return np.zeros((bands, *window.shape), source.dtype), np.zeros(window.shape, bool)
+            return self._empty(window)
         values, mask = self._read_raw(window)
         valid = imagery.data_pixels(values, source.nodata)
         if mask is not None:
@@ -239,7 +249,11 @@ class Raster:
         span = ((window.row, window.row_stop), (window.col, window.col_stop))
         with gdal_env(self.spec.path):
             dataset = self._dataset()
-            values = dataset.read(list(self.spec.bands), window=span, out_dtype=source.dtype)
+            if source.uniform:
+                values = dataset.read(list(self.spec.bands), window=span)
+            else:
+                bands = [dataset.read(band, window=span) for band in self.spec.bands]
+                values = np.stack([band.astype(source.dtype) for band in bands])
             mask = None
             if source.alpha is not None:
                 mask = dataset.read(source.alpha, window=span) > 0

@@ -14,6 +14,9 @@ from remotesam.survey import Survey
 SUSPICIOUS_SHARE = 0.01
 """Share of pure white or black pixels from which they look like a fill colour rather than like roofs."""
 
+ALL_BUT_NOTHING = 0.99
+"""Share of pure white and black together above which the raster is a mask, not a picture with a hole."""
+
 SQUARE_ENOUGH = 1.25
 """Ratio of a pixel's sides on the ground above which shapes look distorted to the model."""
 
@@ -65,12 +68,13 @@ def _fill_colours(spec: RasterSpec, survey: Survey) -> list[str]:
     top = 255 if len(survey.values) == 3 and survey.values.dtype == np.uint8 else None
     if dtype.kind in "iu":
         top = int(np.iinfo(survey.values.dtype).max)
-    found = []
-    for name, value in (("white", top), ("black", 0)):
-        share = 0.0 if value is None else survey.share_of(value)
-        if share >= SUSPICIOUS_SHARE and share < 1:
-            found.append(
-                f"{share:.0%} of the pixels are pure {name} ({value} in all bands): "
-                f"if that is fill, give --nodata {value}"
-            )
-    return found
+    colours = [("black", 0)] if top is None else [("white", top), ("black", 0)]
+    shares = [survey.share_of(value) for _, value in colours]
+    if sum(shares) > ALL_BUT_NOTHING:
+        return []
+    return [
+        f"{share:.0%} of the pixels are pure {name} ({value} in all bands): "
+        f"if that is fill, give --nodata {value}"
+        for (name, value), share in zip(colours, shares, strict=True)
+        if share >= SUSPICIOUS_SHARE
+    ]

@@ -22,6 +22,12 @@ from remotesam.raster_source import identity_of, open_dataset
 from remotesam.raster_spec import RasterSpec
 from remotesam.windows import Window
 
+_COARSEST = 11
+"""Highest overview level: its blocks of 4096² pixels are what one read may hold."""
+
+_LOSSY = ("jpeg", "webp", "jxl")
+"""Compressions after which a nodata value is no longer exact along its border."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
@@ -53,6 +59,8 @@ class Source:
     """Grid column 0, likewise."""
     dtype: np.dtype[Any]
     """Common type of the chosen bands."""
+    uniform: bool
+    """True when all chosen bands are stored in that type, False in some VRTs."""
     nodata: tuple[float | None, ...]
     """Per chosen band."""
     alpha: int | None
@@ -99,13 +107,14 @@ def plan_raster(request: Request, dataset: DatasetReader) -> tuple[RasterSpec, t
             raise InputError(f"{request.path}: the aoi does not overlap the raster")
         area = shapely.transform(area, lambda xy: xy - (grid.col, grid.row))
     nodata = _nodata(request, dataset, chosen)
+    dtypes = {dataset.dtypes[band - 1] for band in chosen}
     flags = dataset.mask_flag_enums[chosen[0] - 1]
     alpha = next((i + 1 for i, c in enumerate(dataset.colorinterp) if c == ColorInterp.alpha), None)
     spec = RasterSpec(
         path=request.path,
         height=grid.height,
         width=grid.width,
-        dtype=dataset.dtypes[chosen[0] - 1],
+        dtype=np.result_type(*dtypes).name,
         count=dataset.count,
         crs=crs,
         transform=rescale(placed.transform, grid.col * x_scale, grid.row * y_scale, x_scale, y_scale),
@@ -122,7 +131,8 @@ def plan_raster(request: Request, dataset: DatasetReader) -> tuple[RasterSpec, t
         width=width,
         row=grid.row,
         col=grid.col,
-        dtype=np.result_type(*(dataset.dtypes[band - 1] for band in chosen)),
+        dtype=np.result_type(*dtypes),
+        uniform=len(dtypes) == 1,
         nodata=nodata,
         alpha=None if alpha in chosen else alpha,
         masked=alpha is None and not {MaskFlags.all_valid, MaskFlags.nodata} & set(flags),
@@ -131,7 +141,7 @@ def plan_raster(request: Request, dataset: DatasetReader) -> tuple[RasterSpec, t
         levels=tuple(dataset.overviews(chosen[0])),
         full=(dataset.height, dataset.width),
     )
-    return spec, placed.notes, source
+    return spec, placed.notes + _lossy_nodata(dataset, spec), source
 
 
 def _choose_bands(request: Request, dataset: DatasetReader) -> tuple[int, ...]:
@@ -165,8 +175,8 @@ def _choose_level(request: Request, dataset: DatasetReader, band: int) -> tuple[
     wanted = request.overview
     if wanted is None:
         return None, 1, dataset.height, dataset.width
-    if not 0 <= wanted <= 20:
-        raise ConfigError(f"overview {wanted}: give a level from 0 (half size) to 20")
+    if not 0 <= wanted <= _COARSEST:
+        raise ConfigError(f"overview {wanted}: give a level from 0 (half size) to {_COARSEST}")
     if wanted >= len(dataset.overviews(band)):
         return None, 2 ** (wanted + 1), dataset.height, dataset.width
     with open_dataset(request.path, wanted) as level:
@@ -177,6 +187,16 @@ def _nodata(request: Request, dataset: DatasetReader, chosen: tuple[int, ...]) -
     if request.nodata is not None:
         return (request.nodata,) * len(chosen)
     return tuple(dataset.nodatavals[band - 1] for band in chosen)
+
+
+def _lossy_nodata(dataset: DatasetReader, spec: RasterSpec) -> tuple[str, ...]:
+    method = dataset.compression.name.lower() if dataset.compression else ""
+    if spec.nodata is None or method not in _LOSSY:
+        return ()
+    return (
+        f"{method} compression has changed some nodata pixels beside data: thin leftovers may stay along the "
+        "border; a mask band has no such border",
+    )
 
 
 def _palette(dataset: DatasetReader, chosen: tuple[int, ...]) -> NDArray[np.uint8] | None:

@@ -28,7 +28,7 @@ class RasterSpec:
     width: int
     """Columns, px, ≥ 1."""
     dtype: str
-    """numpy name of the stored samples, e.g. "uint16"."""
+    """numpy name of the chosen bands' common type, e.g. "uint16"."""
     count: int
     """Bands of the file, alpha included."""
     crs: str | None

@@ -277,3 +277,29 @@ def test_a_window_outside_is_a_mistake_of_the_caller(make_raster: Make) -> None:
         with pytest.raises(ValueError, match="outside"):
             raster.read(window)
     assert raster.read(Window(3, 3, 0, 4)).image.shape == (0, 4, 3)
+
+
+def test_bands_of_several_types(make_raster: Make, tmp_path: Path) -> None:
+    names = [make_raster(np.full((5, 6), 10 + k, f"uint{8 * 2**k}"), name=f"{k}.tif") for k in range(3)]
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{k + 1}"><SimpleSource>'
+        f"<SourceFilename>{name}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for k, (name, kind) in enumerate(zip(names, ("Byte", "UInt16", "UInt32"), strict=True))
+    )
+    path = tmp_path / "mixed.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="6" rasterYSize="5">{bands}</VRTDataset>')
+    raster = open_raster(path, stretch="0,255")
+    assert raster.read_native(raster.spec.window).values[:, 0, 0].tolist() == [10, 11, 12]
+    assert whole(raster)[0][0, 0].tolist() == [10, 11, 12]
+
+
+def test_lossy_compression_of_nodata_is_said(make_raster: Make) -> None:
+    options = {"compress": "jpeg", "photometric": "ycbcr", "tiled": True, "blockxsize": 64, "blockysize": 64}
+    path = make_raster(rgb(64, 64), **options)
+    assert any("jpeg" in text for text in warnings(open_raster(path, nodata=255)))
+    assert warnings(open_raster(path)) == []
+
+
+def test_a_black_and_white_mask_has_no_holes(make_raster: Make) -> None:
+    mask = np.kron(RNG.integers(0, 2, (8, 8)), np.full((9, 9), 255)).astype(np.uint8)
+    assert warnings(open_raster(make_raster(mask))) == []

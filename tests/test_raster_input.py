@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -255,3 +256,36 @@ def test_a_relative_path_survives_a_change_of_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert whole(raster)[1].all()
+
+
+def test_a_bucket(make_raster: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("moto.server")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    names |= {"AWS_S3_ENDPOINT": f"127.0.0.1:{port}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    values = rgb(300, 300)
+    path = make_raster(values, name="cog.tif", driver="COG", blocksize=128, compress="deflate")
+    with subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.PIPE
+    ) as server:
+        assert server.stderr is not None
+        while b"Running on" not in server.stderr.readline():
+            assert server.poll() is None
+        try:
+            client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+            client.create_bucket(Bucket="scenes")
+            client.upload_file(str(path), "scenes", "a/cog.tif")
+            with open_raster("s3://scenes/a/cog.tif") as raster:
+                assert np.array_equal(whole(raster)[0], np.moveaxis(values, 0, -1))
+            with pytest.raises(RasterError, match=r"s3://scenes/a/none\.tif") as raised:
+                open_raster("s3://scenes/a/none.tif")
+            message(raised)
+            make_raster(rgb(300, 300) // 2, name="cog.tif", driver="COG", blocksize=128, compress="deflate")
+            client.upload_file(str(path), "scenes", "a/cog.tif")
+            assert open_raster("s3://scenes/a/cog.tif").spec.identity != raster.spec.identity
+        finally:
+            server.terminate()
