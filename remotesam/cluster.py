@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -229,10 +230,10 @@ class DaskExecutor:
         store.remove(["probe"])
 
 
-def _probe_store(url: str, token: str) -> str:
+def _probe_store(url: str, token: str, dask_worker: Worker) -> str:
     store = RunStore(url)
     seen = store.get(f"probe/{token}").decode()
-    store.put(f"probe/{token}-{_plain(get_worker().address)}", b"")
+    store.put(f"probe/{token}-{_plain(dask_worker.address)}", b"")
     return seen
 
 
@@ -256,7 +257,7 @@ def connect(scheduler: str) -> Client:
         ClusterError: it does not answer.
     """
     try:
-        if os.path.exists(scheduler):
+        if Path(scheduler).exists():
             return Client(scheduler_file=scheduler, timeout=15)
         return Client(scheduler, timeout=15)
     except (OSError, ValueError, TimeoutError) as error:
@@ -278,11 +279,17 @@ def start_local(workers: str) -> Client:
     for number, environment in enumerate(_environments(workers)):
         spec[number] = {
             "cls": Nanny,
-            "options": {"nthreads": THREADS, "env": environment, "memory_limit": 0, "silence_logs": 50},
+            "options": {
+                "host": "127.0.0.1",
+                "nthreads": THREADS,
+                "env": environment,
+                "memory_limit": 0,
+                "silence_logs": 50,
+            },
         }
     # One death is enough to suspect a task: the suspects run alone afterwards.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
     cluster = SpecCluster(workers=spec, scheduler=scheduler, silence_logs=50)
     client = Client(cluster)
     client.remotesam_owns = cluster

@@ -259,7 +259,8 @@ def schema() -> dict[str, Any]:
 
 def as_dict(config: Config) -> dict[str, Any]:
     """All settings as JSON-ready values."""
-    return msgspec.to_builtins(config)
+    settings: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    return settings
 
 
 def stage_settings(config: Config, stage: str) -> dict[str, Any]:

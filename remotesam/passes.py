@@ -24,13 +24,15 @@ class PassCoverage:
     """(passes,) tiles that asked the network in the pass; the others selected from kept proposals."""
     iou_threshold: NDArray[np.float64]
     """(passes,) mean predicted IoU asked for by the tiles that ran it."""
+    stability_threshold: NDArray[np.float64]
+    """(passes,) mean stability asked for, likewise."""
 
     @classmethod
     def of(cls, summaries: Iterable[dict[str, Any]]) -> PassCoverage:
         """Gather the `passes` of tile summaries, weighted by the tiles' valid pixels."""
         tiles = [(s["valid"], s["passes"]) for s in summaries if s["valid"] and s["passes"]]
         length = max((len(passes) for _, passes in tiles), default=0)
-        coverage, threshold = np.zeros(length), np.zeros(length)
+        coverage, iou, stability = (np.zeros(length) for _ in range(3))
         accepted, ran, looks = (np.zeros(length, np.int64) for _ in range(3))
         for valid, passes in tiles:
             reached = [one["coverage"] for one in passes]
@@ -39,9 +41,11 @@ class PassCoverage:
                 accepted[index] += one["accepted"]
                 ran[index] += 1
                 looks[index] += one["points"] > 0
-                threshold[index] += one["iou_threshold"]
+                iou[index] += one["iou_threshold"]
+                stability[index] += one["stability_threshold"]
         whole = sum(valid for valid, _ in tiles) or 1
-        return cls(coverage / whole, accepted, ran, looks, threshold / np.maximum(ran, 1))
+        each = np.maximum(ran, 1)
+        return cls(coverage / whole, accepted, ran, looks, iou / each, stability / each)
 
     def rows(self) -> list[dict[str, Any]]:
         """One JSON-ready row per pass."""
@@ -53,6 +57,7 @@ class PassCoverage:
                 "tiles": int(self.tiles[index]),
                 "looks": int(self.looks[index]),
                 "iou_threshold": round(float(self.iou_threshold[index]), 4),
+                "stability_threshold": round(float(self.stability_threshold[index]), 4),
             }
             for index in range(len(self.coverage))
         ]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import rasterio
 
 from remotesam import __version__
 from remotesam.config import Config, as_dict, make_config, stage_settings
-from remotesam.errors import InputError, StoreError, TileError
-from remotesam.executors import Executor, Outcome, SerialExecutor, Task, ThreadExecutor
+from remotesam.crew import crew_of
+from remotesam.errors import InputError, TileError
+from remotesam.executors import Outcome, Task
+from remotesam.extras import Extras, RunReport, write_extras
+from remotesam.live_preview import LivePreview
 from remotesam.match import SUMMARY_NAME, match
-from remotesam.outputs import Outputs, write_outputs
+from remotesam.outputs import check_writable, write_polygons
 from remotesam.passes import PassCoverage
 from remotesam.polygon_task import trace_tile
 from remotesam.progress import Listener, silent
+from remotesam.protocol import PROTOCOL
 from remotesam.raster_checks import warnings
 from remotesam.result import Result
 from remotesam.run_status import failures
@@ -30,13 +37,10 @@ from remotesam.segmenter.protocol import Segmenter
 from remotesam.stages import Crew, must_succeed, run_stage
 from remotesam.store import RunStore
 from remotesam.tile_task import failure_name, read_summary, segment_tile, segments_name
-from remotesam.workbench import Job, Workbench, open_for
+from remotesam.workbench import Job, open_for
 
 if TYPE_CHECKING:
     from distributed import Client
-
-THREADS = 3
-"""Threads of a run in one process: one tile on the device while others are read, painted and written."""
 
 
 def run(
@@ -53,6 +57,7 @@ def run(
     cancel: threading.Event | None = None,
     segmenter: Segmenter | None = None,
     executor: Client | str | None = None,
+    live: bool = False,
 ) -> Result:
     """Segment a raster and write its polygons.
 
@@ -69,16 +74,18 @@ def run(
         cancel: set it to stop at the next pass.
         segmenter: a model of your own; default is `config.model`.
         executor: a Dask client, or "dask", "threads" or "serial"; default is chosen by `config.workers`.
+        live: also grow a GeoPackage of provisional polygons, tile by tile, in the run directory.
 
     Raises:
         RemotesamError: with one line for the user; finished tiles are on disk.
     """
     started = time.perf_counter()
     cancel = cancel or threading.Event()
-    outputs = Outputs(output, labels, preview, report)
-    outputs.check()
+    extras = Extras(labels, preview, report)
+    check_writable(output, extras)
     source = open_for(raster, config)
-    for text in warnings(source):
+    told = warnings(source)
+    for text in told:
         listener("warning", code="raster", message=text)
     if segmenter is None:
         known, path = checkpoints.locate(config.model)
@@ -92,44 +99,48 @@ def run(
         "remotesam": __version__,
         "raster": source.spec.path,
         "output": output,
-        "extras": {"labels": labels, "preview": preview, "report": report},
+        "extras": asdict(extras),
         "config": as_dict(config),
         "grid": [job.grid.height, job.grid.width, job.grid.tile_size, job.grid.padding],
         "identity": {
             "raster": source.spec.identity,
-            "aoi": source.spec.aoi,
+            "area": source.spec.area,
             "model": f"{name} {digest[:16]}",
             **stage_settings(config, "tiles"),
         },
     }
     store.start(manifest, resume=resume)
-    with _crew(job, segmenter, cancel, listener, executor) as crew:
-        work = _Run(job, store, crew)
-        crew.listener("start", **_start_fields(job, name, outputs))
+    with crew_of(job, segmenter, cancel, listener, executor) as crew:
+        work = _Run(job, store, crew, LivePreview.beside(job) if live else None)
+        crew.listener("start", **_start_fields(job, name, output, work.live))
         summaries = work.segment()
         work.match()
         work.trace()
-        written = work.write(outputs, summaries)
-    failed = [one["tile"] for one in failures(store)]
-    valid = sum(summary["valid"] for summary in summaries.values())
-    stats = {
-        "tiles": len(job.grid),
-        "seconds": round(time.perf_counter() - started, 2),
-        "stages": work.seconds,
-        "valid_px": valid,
-        "passes": PassCoverage.of(summaries.values()).rows(),
-        **written,
-    }
-    crew.listener(
-        "done",
-        partial=bool(failed),
-        features=written["segments"],
-        output=output,
-        seconds=stats["seconds"],
-        coverage=written["area_px"] / valid,
-    )
+        segments = work.write(output)
+        valid = sum(summary["valid"] for summary in summaries.values())
+        coverage = pc.sum(segments["area_px"]).as_py() / valid if len(segments) else 0.0
+        failed = failures(store)
+        stats = {
+            "tiles": len(job.grid),
+            "segments": len(segments),
+            "valid_px": valid,
+            "stages": work.seconds,
+            "passes": PassCoverage.of(summaries.values()).rows(),
+            **{name: work.found[name] for name in ("joins", "refused_joins", "absorbed", "removed")},
+        }
+        write_extras(job, store, extras, RunReport(name, coverage, stats, segments, told, failed))
+        stats["seconds"] = round(time.perf_counter() - started, 2)
+        store.put_json("written.json", {"output": output, "coverage": coverage, **stats})
+        crew.listener(
+            "done",
+            partial=bool(failed),
+            features=len(segments),
+            output=output,
+            seconds=stats["seconds"],
+            coverage=coverage,
+        )
     return Result(
-        output, labels, preview, report, run_dir, written["area_px"] / valid, stats, failed
+        output, labels, preview, report, run_dir, coverage, stats, [failure["tile"] for failure in failed]
     )
 
 
@@ -157,6 +168,7 @@ class _Run:
     job: Job
     store: RunStore
     crew: Crew
+    live: LivePreview | None
     seconds: dict[str, float] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -182,6 +194,8 @@ class _Run:
                 summaries[outcome.index] = outcome.summary
                 for key in totals:
                     totals[key] += outcome.summary[key]
+                if self.live is not None:
+                    self.live.add(outcome.index)
             self.crew.listener(
                 "tile",
                 done=done,
@@ -201,7 +215,7 @@ class _Run:
             raise TileError(f"every tile failed; the first because {failed[0].error}") from failed[0].error
         if not any(summary["valid"] for summary in summaries.values()):
             raise InputError(
-                f"{self.job.raster.spec.path}: holds no valid pixel here; check --nodata, --aoi and the file's mask"
+                f"{self.job.raster.spec.path}: holds no valid pixel; check --nodata, --aoi and the mask"
             )
         missing = sorted(set(range(total)) - set(summaries))
         self._discard_if_changed({"settings": stage_settings(self.job.config, "match"), "missing": missing})
@@ -228,10 +242,10 @@ class _Run:
         with self._timed("polygons"):
             self._each_tile("polygons", trace_tile)
 
-    def write(self, outputs: Outputs, summaries: dict[int, dict[str, Any]]) -> dict[str, Any]:
-        """The output files."""
+    def write(self, output: str) -> pa.Table:
+        """The polygon file; returns the attributes of all segments."""
         with self._timed("write"):
-            return write_outputs(self.job, self.store, outputs, summaries, self.found, self.crew.listener)
+            return write_polygons(self.job, self.store, output, self.crew.listener)
 
     def _each_tile(self, stage: str, task: Task) -> None:
         suffix = ".i64" if stage == "contacts" else ".arrow"
@@ -258,51 +272,7 @@ class _Run:
         self.seconds[stage] = round(time.perf_counter() - started, 3)
 
 
-@contextmanager
-def _crew(
-    job: Job,
-    segmenter: Segmenter | None,
-    cancel: threading.Event,
-    listener: Listener,
-    wanted: Client | str | None,
-) -> Iterator[Crew]:
-    """The executor that was asked for, closed in the end."""
-    config = job.config
-    if wanted is None:
-        in_process = config.scheduler is None and config.workers in ("auto", "1")
-        wanted = ("serial" if config.workers == "1" else "threads") if in_process else "dask"
-    if wanted in ("serial", "threads"):
-        listener("stage", name="load_model", total=None)
-        bench = Workbench(job, segmenter, cancel)
-        executor: Executor = SerialExecutor(bench) if wanted == "serial" else ThreadExecutor(bench, THREADS)
-        if job.grid and len(RunStore(job.run_url).finished("tiles")) < len(job.grid):
-            _ = bench.segmenter  # a missing model must end the run here, not every tile on its own
-        try:
-            yield Crew(executor, cancel, listener)
-        finally:
-            executor.close()
-        return
-    from remotesam.cluster import DaskExecutor, connect, start_local, stop
-
-    own = isinstance(wanted, str)
-    client = (connect(config.scheduler) if config.scheduler else start_local(config.workers)) if own else wanted
-    try:
-        executor = DaskExecutor(client, job, segmenter)
-        listener("cluster", dashboard=client.dashboard_link, workers=executor.workers)
-        try:
-            yield Crew(executor, cancel, listener)
-        finally:
-            executor.close()
-    finally:
-        if own:
-            stop(client)
-
-
-def _start_fields(job: Job, model: str, outputs: Outputs) -> dict[str, Any]:
-    import os
-
-    from remotesam.protocol import PROTOCOL
-
+def _start_fields(job: Job, model: str, output: str, live: LivePreview | None) -> dict[str, Any]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
@@ -310,8 +280,8 @@ def _start_fields(job: Job, model: str, outputs: Outputs) -> dict[str, Any]:
         "tiles": len(job.grid),
         "device": job.config.device,
         "model": model,
-        "output": outputs.polygons,
-        "live": None,
+        "output": output,
+        "live": str(live.path) if live else None,
         "layer": "segments",
         "crs": job.raster.spec.crs,
         "run_dir": job.run_url,
@@ -322,6 +292,6 @@ def _bounds(job: Job, index: int) -> list[float]:
     """[west, south, east, north] of a tile's core in the raster's CRS."""
     core = job.grid[index].core
     affine = rasterio.Affine(*job.raster.spec.transform)
-    corners = [affine * (x, y) for x in (core.col, core.col_stop) for y in (core.row, core.row_stop)]
+    corners = [affine @ (x, y) for x in (core.col, core.col_stop) for y in (core.row, core.row_stop)]
     xs, ys = zip(*corners, strict=True)
     return [min(xs), min(ys), max(xs), max(ys)]

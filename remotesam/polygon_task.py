@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
 
 from remotesam.final_labels import FinalLabels
-from remotesam.polygons import SEAM_POINTS, Parts, tile_parts
+from remotesam.part_tables import parts_from_table, parts_to_table
+from remotesam.polygons import Parts, tile_parts
 from remotesam.store import RunStore
 from remotesam.workbench import Workbench
 
@@ -25,19 +24,13 @@ def trace_tile(bench: Workbench, index: int) -> int:
     inside = labels[1:-1, 1:-1]
     rim = np.unique(np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]]))
     bench.store.put(_rim_name(index), rim[rim > 0].astype("<i8").tobytes())
-    bench.store.put(_seams_name(index), parts.seams.tobytes())
-    table = pa.table({"id": parts.ids, "wkb": pa.array(shapely.to_wkb(parts.geometries), pa.binary())})
-    bench.store.put_table(parts_name(index), table)
+    bench.store.put_table(parts_name(index), parts_to_table(parts))
     return len(parts.ids)
 
 
 def read_parts(store: RunStore, index: int) -> Parts:
     """What `trace_tile` wrote for a tile."""
-    table = store.get_table(parts_name(index))
-    geometries = shapely.from_wkb(table["wkb"].to_numpy(zero_copy_only=False))
-    return Parts(
-        table["id"].to_numpy(), geometries, np.frombuffer(store.get(_seams_name(index)), SEAM_POINTS)
-    )
+    return parts_from_table(store.get_table(parts_name(index)))
 
 
 def read_rim(store: RunStore, index: int) -> NDArray[np.int64]:
@@ -48,10 +41,6 @@ def read_rim(store: RunStore, index: int) -> NDArray[np.int64]:
 def parts_name(index: int) -> str:
     """Where a tile's parts lie in the run; written last."""
     return f"polygons/{index}.arrow"
-
-
-def _seams_name(index: int) -> str:
-    return f"polygons/{index}.seams"
 
 
 def _rim_name(index: int) -> str:

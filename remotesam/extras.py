@@ -1,0 +1,124 @@
+"""What a run writes besides polygons, on request: label raster, picture, HTML report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from remotesam import __version__
+from remotesam.config import as_dict
+from remotesam.final_labels import FinalLabels
+from remotesam.report import PassFacts, ReadWindow, RunFacts, html_report, preview
+from remotesam.store import RunStore
+from remotesam.windows import Window
+from remotesam.workbench import Job
+
+EXTRA_SUFFIXES = ((".tif", ".tiff"), (".png", ".jpg", ".jpeg"), (".html", ".htm"))
+"""File names that labels, preview and report may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Where the files besides the polygons go; None = not wanted."""
+
+    labels: str | None = None
+    """Label raster, a Cloud Optimized GeoTIFF."""
+    preview: str | None = None
+    """PNG or JPEG."""
+    report: str | None = None
+    """HTML."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What is known of a run when its polygons are written."""
+
+    model: str
+    """Name of the model."""
+    coverage: float
+    """Share of the valid pixels in a segment, 0..1."""
+    stats: dict[str, Any]
+    """Counts, seconds by stage, passes."""
+    segments: pa.Table
+    """Attributes of all segments."""
+    warnings: list[str]
+    """What the user was told of the raster."""
+    failures: list[dict[str, Any]]
+    """Failed tiles as {tile, error}."""
+
+
+def write_extras(job: Job, store: RunStore, extras: Extras, about: RunReport) -> None:
+    """Write the files that were asked for.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    image, labels = _image_reader(job), _label_reader(store, job)
+    grid = job.grid
+    if extras.preview is not None:
+        preview(image, labels, grid.height, grid.width, extras.preview)
+    if extras.report is not None:
+        html_report(_facts(job, about), image, labels, extras.report)
+
+
+def _label_reader(store: RunStore, job: Job) -> ReadWindow:
+    """A function (window, shape) → (h, w) ids by nearest neighbour, for pictures."""
+    final = FinalLabels(store, job.grid)
+
+    def read(window: Window, shape: tuple[int, int]) -> NDArray[np.int64]:
+        rows = ((np.arange(shape[0]) + 0.5) * window.height / shape[0]).astype(np.intp)
+        cols = ((np.arange(shape[1]) + 0.5) * window.width / shape[1]).astype(np.intp)
+        return final.read(window)[np.ix_(rows, cols)]
+
+    return read
+
+
+def _image_reader(job: Job) -> ReadWindow:
+    """A function (window, shape) → (h, w, 3) uint8 RGB, averaged, for pictures."""
+
+    def read(window: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        image = job.raster.read(window).image
+        return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+    return read
+
+
+def _facts(job: Job, about: RunReport) -> RunFacts:
+    spec, segments = job.raster.spec, about.segments
+    metres = spec.crs is not None
+    return RunFacts(
+        raster=spec.path,
+        height=spec.height,
+        width=spec.width,
+        crs=spec.crs,
+        model=about.model,
+        tiles=about.stats["tiles"],
+        coverage=about.coverage,
+        settings={name: json.dumps(value) for name, value in as_dict(job.config).items()},
+        passes=[
+            PassFacts(
+                index=row["pass"],
+                coverage=row["coverage"],
+                accepted=row["accepted"],
+                iou_threshold=row["iou_threshold"],
+                stability_threshold=row["stability_threshold"],
+            )
+            for row in about.stats["passes"]
+        ],
+        segment_id=segments["segment_id"].to_numpy(),
+        score=segments["score"].to_numpy(),
+        stability=segments["stability"].to_numpy(),
+        pass_index=segments["pass"].to_numpy(),
+        area=segments["area_m2" if metres else "area_px"].to_numpy(),
+        area_unit="m²" if metres else "px",
+        stages=about.stats["stages"],
+        warnings=about.warnings,
+        failures=[(str(one["tile"]), one["error"]) for one in about.failures],
+        version=__version__,
+    )
