@@ -86,9 +86,10 @@ def evaluate(
 ) -> Judgement:
     """Compare segments with reference objects, pixel by pixel, in bounded memory.
 
-    They are compared on the pixels of `raster`; without it, of the label raster among the two, or of the
-    raster named in the segments' metadata, or of a new grid of `resolution`. Where the grid has no CRS,
-    vector coordinates are pixels: x to the right, y down, edges at integers.
+    They are compared on the pixels of the first of these that there is: `raster`; the raster named in the
+    segments' metadata; the segments, if they are a raster; a new grid of `resolution`; the grid in the
+    segments' metadata; the reference, if it is a raster. Where that grid has no CRS, vector coordinates are
+    pixels: x to the right, y down, edges at integers.
 
     Args:
         segments: polygons or label raster; where segments overlap, a pixel belongs to the smallest.
@@ -122,7 +123,7 @@ def evaluate(
         ]
         if class_field is not None and read[1] is None:
             raise ConfigError(f"{paths[1]}: a label raster has no attributes; leave --class-field away")
-        grid = _grid(paths, read, image, resolution)
+        grid = _grid(paths, read, image, facts, resolution)
         judge = _Judge(read[1], paths[1], grid, image, boxes=boxes, background=background)
         if tile_size is None:
             tile_size = _stored_tile_size(facts, grid, notes)
@@ -212,19 +213,27 @@ def _image(
 
 
 def _grid(
-    paths: list[str], read: list[Polygons | None], image: Raster | None, resolution: float | None
+    paths: list[str],
+    read: list[Polygons | None],
+    image: Raster | None,
+    facts: dict[str, str],
+    resolution: float | None,
 ) -> PixelGrid:
     if image is not None:
         spec = image.spec
         return PixelGrid(spec.height, spec.width, spec.crs, Affine(*spec.transform))
-    for path, polygons in zip(paths, read, strict=True):
-        if polygons is None:
-            return raster_grid(path)
-    if resolution is None:
-        raise ConfigError(
-            f"{paths[0]}: no pixels to compare on; name the image with --raster, or give --resolution"
-        )
-    return _grid_round([polygons for polygons in read if polygons is not None], resolution)
+    if read[0] is None:
+        return raster_grid(paths[0])
+    if resolution is not None:
+        return _grid_round([polygons for polygons in read if polygons is not None], resolution)
+    if {"height", "width", "transform"} <= set(facts):
+        transform = Affine(*json.loads(facts["transform"]))
+        return PixelGrid(int(facts["height"]), int(facts["width"]), facts.get("crs") or None, transform)
+    if read[1] is None:
+        return raster_grid(paths[1])
+    raise ConfigError(
+        f"{paths[0]}: no pixels to compare on; name the image with --raster, or give --resolution"
+    )
 
 
 def _grid_round(files: list[Polygons], resolution: float) -> PixelGrid:
@@ -252,16 +261,13 @@ def _source(path: str, polygons: Polygons | None, grid: PixelGrid, *, overlappin
 
 def _stored_tile_size(facts: dict[str, str], grid: PixelGrid, notes: list[str]) -> int | None:
     """The tile size of the run, if it had one and its grid is the one compared on."""
-    numbers = [
-        part for part in facts.get("tile_size", "").strip("[]() ").split(",") if part.strip().isdigit()
-    ]
-    if len(numbers) != 1:
+    if not facts.get("tile_size", "").isdigit():
         return None
     stored = [facts.get(name, str(size)) for name, size in (("height", grid.height), ("width", grid.width))]
     if stored != [str(grid.height), str(grid.width)]:
         notes.append("No seam rate: the segments were made on another grid than they are compared on.")
         return None
-    return int(numbers[0])
+    return int(facts["tile_size"])
 
 
 def _defined(value: Any) -> Any:

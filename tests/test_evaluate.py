@@ -257,6 +257,9 @@ def test_stored_tile_size_and_raster_are_used(tmp_path, image):
     judged = evaluate(found, true)
     assert (judged.height, judged.width, judged.tile_size) == (60, 80, 30)
     assert judged.scores[0].seam_rate == evaluate(found, true, raster=image, tile_size=30).scores[0].seam_rate
+    gone = {**facts, "raster": "gone.tif", "crs": UTM, "transform": str(list(HERE)[:6])}
+    store(gone)
+    assert evaluate(found, true).scores == judged.scores
     store({**facts, "height": "30"})
     other = evaluate(found, true)
     assert other.tile_size is None
@@ -322,8 +325,8 @@ def write_cells(path, side, height, width, shift):
     block = 2048
     count = width // side + 2
     with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint32", crs=UTM, transform=HERE,
-        tiled=True, compress="deflate", zlevel=1, bigtiff="yes",
+        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint32", crs=UTM,
+        transform=HERE, tiled=True, compress="deflate", zlevel=1, bigtiff="yes",
     ) as file:  # fmt: skip
         for row, col in np.ndindex(-(-height // block), -(-width // block)):
             window = Window(row * block, col * block, block, block).clip(height, width)
