@@ -72,7 +72,7 @@ def main() -> None:
                 found, arguments.data / scene.reference, raster=raster, baselines=arguments.baselines
             )
         titles, *scores = score_rows(judged.scores)
-        scores[0][0] = found.stem if arguments.segments else arguments.model
+        scores[0][0] = arguments.segments.stem if arguments.segments else arguments.model
         rows = rows or [["scene", *titles, "seconds"]]
         timed = "–" if arguments.segments else f"{took:.0f}"
         rows += [[name, *row, timed if index == 0 else "–"] for index, row in enumerate(scores)]
