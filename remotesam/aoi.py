@@ -40,7 +40,9 @@ def parse_bounds(text: str) -> Bounds | None:
     return west, south, east, north
 
 
-def read_aoi(aoi: str | os.PathLike[str] | Bounds, crs: str | None, transform: Affine) -> BaseGeometry:
+def read_aoi(
+    aoi: str | os.PathLike[str] | Bounds, crs: str | None, transform: Affine, shape: tuple[int, int]
+) -> BaseGeometry:
     """The AOI as one polygon in pixels (x right, y down, edges at integers) of the full file.
 
     Args:
@@ -48,13 +50,20 @@ def read_aoi(aoi: str | os.PathLike[str] | Bounds, crs: str | None, transform: A
             its CRS, or pixels where it has none.
         crs: CRS of the raster; None takes the coordinates of a file as they are.
         transform: Pixels → `crs`.
+        shape: (rows, columns) of the full file; what lies far outside may be left out.
 
     Raises:
         ConfigError: the bounds are not in order.
         InputError: the file cannot be read, holds no polygon, or cannot be brought into `crs`.
     """
     bounds = parse_bounds(",".join(map(str, aoi)) if isinstance(aoi, tuple) else os.fspath(aoi))
-    polygon = shapely.box(*bounds) if bounds else _read_polygons(Path(os.fspath(aoi)), crs)  # type: ignore[arg-type]
+    if bounds:
+        polygon = shapely.box(*bounds)
+    else:
+        rows, cols = shape
+        corners = transform @ (np.array([0.0, cols, cols, 0.0]), np.array([0.0, 0.0, rows, rows]))
+        extent = shapely.MultiPoint(np.column_stack(corners)).bounds
+        polygon = _read_polygons(Path(os.fspath(aoi)), crs, extent)  # type: ignore[arg-type]
     inverse = ~transform
     return shapely.transform(
         polygon,
@@ -63,7 +72,7 @@ def read_aoi(aoi: str | os.PathLike[str] | Bounds, crs: str | None, transform: A
     )
 
 
-def _read_polygons(path: Path, crs: str | None) -> BaseGeometry:
+def _read_polygons(path: Path, crs: str | None, extent: Bounds) -> BaseGeometry:
     if not path.exists():
         raise InputError(f"aoi {path}: no such file; give a vector file or W,S,E,N")
     try:
@@ -85,16 +94,33 @@ def _read_polygons(path: Path, crs: str | None) -> BaseGeometry:
         raise InputError(f"aoi {path}: its CRS cannot be brought into the raster's ({error})") from error
     if move.source_crs == move.target_crs:
         return merged
-    west, south, east, north = merged.bounds
-    dense = shapely.segmentize(merged, max(east - west, north - south) / _EDGE_PARTS)
-    moved = shapely.transform(dense, move.transform, interleaved=False)
-    if not np.isfinite(moved.bounds).all():
+    moved = _reproject(merged, move, extent)
+    if not np.isfinite(moved.bounds).all() and not moved.is_empty:
         raise InputError(f"aoi {path}: lies outside the area where the raster's CRS {crs[:40]} is defined")
     return shapely.make_valid(moved)
 
 
+def _reproject(polygon: BaseGeometry, move: pyproj.Transformer, extent: Bounds) -> BaseGeometry:
+    """The part of `polygon` near the raster, in its CRS.
+
+    A country or a whole world as AOI must not be sent through a projection that is only defined round the
+    raster, so it is cut first, generously, in its own CRS; in two where that extent crosses 180°.
+    """
+    west, south, east, north = move.transform_bounds(*extent, densify_pts=21, direction="INVERSE")
+    if not np.isfinite([west, south, east, north]).all():
+        return shapely.transform(polygon, move.transform, interleaved=False)
+    x, y = (east - west) % 360 if east < west else east - west, north - south
+    spans = [(west - x, 180), (-180, east + x)] if east < west else [(west - x, east + x)]
+    parts = [shapely.clip_by_rect(polygon, low, south - y, high, north + y) for low, high in spans]
+    dense = [shapely.segmentize(part, max(x, y) / _EDGE_PARTS) for part in parts if not part.is_empty]
+    moved = [shapely.transform(part, move.transform, interleaved=False) for part in dense]
+    return shapely.union_all(shapely.make_valid(moved))
+
+
 def pixel_window(polygon: BaseGeometry, height: int, width: int) -> Window:
     """The smallest window of a `height` × `width` grid that holds every pixel centre inside `polygon`."""
+    if polygon.is_empty:
+        return Window(0, 0, 0, 0)
     west, north, east, south = polygon.bounds
     corners = np.ceil([north - 0.5, west - 0.5]), np.floor([south + 0.5, east + 0.5])
     limits = np.clip(np.concatenate(corners), 0, [height, width, height, width])
@@ -106,9 +132,10 @@ def inside(polygon: BaseGeometry, window: Window) -> NDArray[np.bool_]:
     near = shapely.clip_by_rect(
         polygon, window.col - 1, window.row - 1, window.col_stop + 1, window.row_stop + 1
     )
-    if near.is_empty or shapely.get_dimensions(near) < 2:
+    # Cutting can leave lines and points behind, which would be burnt in too.
+    shapes = [(part, 1) for part in shapely.get_parts(near) if shapely.get_dimensions(part) == 2]
+    if not shapes:
         return np.zeros(window.shape, bool)
-    burnt = rasterize(
-        [(near, 1)], window.shape, transform=Affine.translation(window.col, window.row), dtype="uint8"
-    )
+    corner = Affine.translation(window.col, window.row)
+    burnt = rasterize(shapes, window.shape, transform=corner, dtype="uint8")
     return np.asarray(burnt == 1)

@@ -100,7 +100,7 @@ def plan_raster(request: Request, dataset: DatasetReader) -> tuple[RasterSpec, t
     area = None
     crs = placed.crs.to_string() if placed.crs else None
     if request.aoi is not None:
-        full = areas.read_aoi(request.aoi, crs, placed.transform)
+        full = areas.read_aoi(request.aoi, crs, placed.transform, dataset.shape)
         area = shapely.transform(full, lambda xy: xy / (x_scale, y_scale))
         grid = areas.pixel_window(area, grid.height, grid.width)
         if grid.empty:

@@ -103,6 +103,8 @@ def _why_not_opened(path: str, error: Exception) -> str:
         return f"{path}: not readable by this user; check its permissions"
     if local.stat().st_size == 0:
         return f"{path}: is empty (0 bytes); copy or download it again"
+    if "not recognized as" in one_line(error):
+        return f"{path}: not a raster format that GDAL knows; convert it to GeoTIFF first"
     return f"{path}: not a raster that GDAL can read, or damaged ({one_line(error)})"
 
 

@@ -42,7 +42,7 @@ def test_files_that_are_no_raster(tmp_path: Path) -> None:
     cases = {
         "nowhere.tif": "no such file",
         "empty.tif": "0 bytes",
-        "note.txt": "not a raster",
+        "note.txt": "convert it",
         "folder": "folder",
     }
     for name, reason in cases.items():

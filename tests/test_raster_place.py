@@ -27,6 +27,9 @@ from tests.test_raster import assert_windows_agree, rgb, whole
 Make = Callable[..., Path]
 Shared = Callable[[str], Path]
 
+FIJI = Affine(100, 0, 3_336_000, 0, -100, -2_000_000)
+"""Across the antimeridian in EPSG:3832, whose central meridian is 150° E."""
+
 
 def place(raster: Raster, x: float, y: float) -> tuple[float, float]:
     """Coordinates of a pixel position of the raster's grid."""
@@ -205,6 +208,19 @@ def test_an_area_from_a_file_in_another_crs(make_raster: Make, tmp_path: Path, o
     assert len(raster.spec.area) == 64
     assert full.spec.area == ""
     assert_windows_agree(raster)
+
+
+def test_the_whole_world_is_an_area_too(make_raster: Make, tmp_path: Path) -> None:
+    path = make_raster(rgb())
+    world = polygons_file(tmp_path / "world.geojson", [shapely.box(-180, -90, 180, 90)], "EPSG:4326")
+    raster = open_raster(path, aoi=world)
+    assert raster.spec.window.shape == (60, 80)
+    assert whole(raster)[1].all()
+    antipode = polygons_file(tmp_path / "far.geojson", [shapely.box(-170, -60, -160, -50)], "EPSG:4326")
+    with pytest.raises(InputError, match="overlap"):
+        open_raster(path, aoi=antipode)
+    fiji = open_raster(make_raster(rgb(), name="fiji.tif", crs="EPSG:3832", transform=FIJI), aoi=world)
+    assert whole(fiji)[1].all()
 
 
 def test_pixel_areas_without_a_crs(make_raster: Make, tmp_path: Path) -> None:
