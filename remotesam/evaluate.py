@@ -135,7 +135,9 @@ def evaluate(
                 "(a grid without CRS takes coordinates as pixels) or name the image with --raster"
             )
         wanted = scores[0].segments
-        for name in baselines:
+        if baselines and not wanted:
+            notes.append("No baselines: there are no segments whose number they could match.")
+        for name in baselines if wanted else ():
             assert image is not None
             chip = image.read(image.spec.window)
             superpixels = ArrayLabels(name, baseline(name, chip.image, chip.valid, wanted))

@@ -223,7 +223,9 @@ def read_polygons(path: str, class_field: str | None = None) -> Polygons:
         class_field: Attribute that holds the class.
 
     Raises:
-        InputError: the file cannot be read, has no polygon, or not that attribute.
+        InputError: the file cannot be read, or has features but no polygon. (A file without features is a
+            result too: nothing was found.)
+        ConfigError: there is no such attribute.
     """
     try:
         frame = geopandas.read_parquet(path) if path.endswith(".parquet") else _read_layer(path)
@@ -231,8 +233,8 @@ def read_polygons(path: str, class_field: str | None = None) -> Polygons:
         raise InputError(f"{path}: cannot be read as polygons ({' '.join(str(error).split())})") from error
     geometries = np.asarray(frame.geometry.to_numpy(), object)
     keep = (shapely.get_dimensions(geometries) == 2) & ~shapely.is_empty(geometries)
-    if not keep.any():
-        raise InputError(f"{path}: holds no polygon to judge or to judge by")
+    if len(keep) and not keep.any():
+        raise InputError(f"{path}: holds {len(keep)} features but no polygon")
     classes: list[str] = []
     if class_field is not None:
         if class_field not in frame.columns:

@@ -266,6 +266,19 @@ def test_stored_tile_size_and_raster_are_used(tmp_path, image):
     assert "another grid" in other.notes[0]
 
 
+def test_a_run_that_found_nothing_is_judged_not_refused(tmp_path, image):
+    frame = geopandas.GeoDataFrame({"segment_id": np.empty(0, int)}, geometry=[], crs=UTM)
+    frame.to_file(tmp_path / "f.gpkg")
+    true = write_boxes(tmp_path / "t.gpkg", TRUE)
+    judged = evaluate(tmp_path / "f.gpkg", true, raster=image, baselines=["slic"], tile_size=30)
+    scores = judged.scores[0]
+    assert (scores.segments, scores.coverage, scores.asa) == (0, 0, 0)
+    assert (scores.all.det_50, scores.all.biou, scores.all.ss_biou) == (0, 0, 0)
+    assert np.isnan(scores.all.segments_per_object)
+    assert json.loads(judged.to_json())["scores"][0]["seam_rate"] is None
+    assert "No baselines" in judged.notes[0]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
@@ -280,6 +293,7 @@ def test_stored_tile_size_and_raster_are_used(tmp_path, image):
         ({"reference": "labels.tif", "boxes": True}, InputError, "--boxes"),
         ({"segments": "image.tif", "reference": "far.gpkg"}, InputError, "check its CRS"),
         ({"segments": "float.tif"}, InputError, "holds integers"),
+        ({"reference": "points.gpkg"}, InputError, "4 features but no polygon"),
         ({"segments": "plain.tif"}, InputError, "without a CRS"),
     ],
 )
@@ -287,6 +301,8 @@ def test_errors_name_the_file_and_the_way_out(tmp_path, image, monkeypatch, chan
     monkeypatch.chdir(tmp_path)
     write_boxes("true.gpkg", TRUE, name=list("abcd"))
     write_boxes("far.gpkg", TRUE, transform=Affine(0.5, 0, 590_000, 0, -0.5, 6_000_000))
+    points = geopandas.GeoSeries(geopandas.read_file("true.gpkg").centroid, crs=UTM)
+    geopandas.GeoDataFrame(geometry=points).to_file("points.gpkg")
     write_labels("labels.tif", burnt(TRUE))
     write_labels("float.tif", burnt(TRUE), dtype="float32")
     write_labels("plain.tif", burnt(TRUE)[:-1], crs=None, transform=Affine.identity())
