@@ -258,7 +258,7 @@ class ClickController(QObject):
         if self._raster is None:
             return
         back = self._to_raster()
-        reverse = QgsCoordinateTransform.TransformDirection.ReverseTransform
+        reverse = Qgis.TransformDirection.Reverse
         clicks = [
             (back.transform(QgsPointXY(click.x, click.y), reverse), click.positive)
             for click in self._prompts.clicks

@@ -231,6 +231,9 @@ class ResultGroup:
         root = QgsProject.instance().layerTreeRoot()
         node = root.findLayer(self._raster_id)
         parent = node.parent() if node is not None else root
+        for child in parent.children():
+            if isinstance(child, QgsLayerTreeGroup) and child.name() == self._title:
+                return child  # of an earlier run on the same raster
         index = parent.children().index(node) if node is not None else 0
         return parent.insertGroup(index, self._title)
 

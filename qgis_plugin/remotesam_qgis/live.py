@@ -8,6 +8,7 @@ from qgis.PyQt.QtCore import QObject, QTimer
 from .layers import ResultGroup, open_segments
 from .styling import apply_live_style
 
+FIRST_MS = 300
 RELOAD_MS = 2000
 """Often enough to feel live; a reload of 200 000 polygons takes under 30 ms, drawing them is asynchronous."""
 
@@ -29,7 +30,7 @@ class LiveLayer(QObject):
         self._layer_id = ""
         self._dirty = True
         self._timer = QTimer(self)
-        self._timer.setInterval(RELOAD_MS)
+        self._timer.setInterval(FIRST_MS)
         self._timer.timeout.connect(self.refresh)
         self._timer.start()
 
@@ -53,6 +54,7 @@ class LiveLayer(QObject):
             apply_live_style(opened)
             self._group.add(opened)
             self._layer_id = opened.id()
+            self._timer.setInterval(RELOAD_MS)
         layer = self.layer
         if layer is None:  # the user removed it: respect that
             self._timer.stop()

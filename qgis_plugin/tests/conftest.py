@@ -29,7 +29,17 @@ def pytest_configure(config):
 
 
 @pytest.fixture
-def fake_engine(tmp_path, monkeypatch):
+def profile(tmp_path, monkeypatch, qgis_app):
+    """An empty profile: no engine setting, no remembered engine."""
+    from remotesam_qgis import settings
+
+    for key in (settings.ENGINE_PATH, settings.MODELS_FOLDER, settings.STYLE, settings.MODEL):
+        settings.put(key, "")
+    monkeypatch.setattr(settings, "info_cache", lambda: tmp_path / "cache" / "engine.json")
+
+
+@pytest.fixture
+def fake_engine(tmp_path, monkeypatch, profile):
     """The stand-in engine as an executable that the plugin finds; returns its path."""
     program = tmp_path / "bin" / "remotesam"
     program.parent.mkdir()

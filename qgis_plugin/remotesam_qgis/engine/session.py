@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import subprocess
@@ -51,6 +52,8 @@ class Session:
             ) from error
         self._ids = itertools.count(1)
         self._write_lock = threading.Lock()
+        self._tell_lock = threading.Lock()
+        self._closed = False
         self._on_reply, self._on_log, self._on_end = on_reply, on_log, on_end
         self._threads = [
             threading.Thread(target=self._read_replies, args=(self._process.stdout,), daemon=True),
@@ -86,16 +89,18 @@ class Session:
     def close(self, *, wait: bool = True) -> None:
         """End the process: end of input first, force after `CLOSE_SECONDS`; safe to call twice.
 
+        No callback runs after this, so what they belong to may be destroyed.
+
         Args:
             wait: False = return at once and let a thread do the waiting; the end of its input stops the
                 engine even when this program ends first.
         """
+        with self._tell_lock:
+            self._closed = True
         with self._write_lock:
             if self._process.stdin and not self._process.stdin.closed:
-                try:
+                with contextlib.suppress(OSError):  # unsent bytes to a process that is gone
                     self._process.stdin.close()
-                except OSError:  # unsent bytes to a process that is gone
-                    self._on_log("The click engine had already stopped.")
         if wait:
             self._finish()
         else:
@@ -113,12 +118,17 @@ class Session:
             for line in pipe:
                 message = parse_line(line)
                 if message is None:
-                    self._on_log(line.decode("utf-8", "replace").rstrip())
+                    self._tell(self._on_log, line.decode("utf-8", "replace").rstrip())
                 else:
-                    self._on_reply(message)
-        self._on_end(self._process.wait())
+                    self._tell(self._on_reply, message)
+        self._tell(self._on_end, self._process.wait())
 
     def _read_log(self, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
-                self._on_log(line.decode("utf-8", "replace").rstrip())
+                self._tell(self._on_log, line.decode("utf-8", "replace").rstrip())
+
+    def _tell(self, callback: Callable[[Any], None], what: Any) -> None:
+        with self._tell_lock:
+            if not self._closed:
+                callback(what)
