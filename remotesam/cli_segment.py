@@ -64,6 +64,7 @@ def segment(
             resume=resume,
             listener=listener,
             cancel=cancel,
+            live=progress == "json",
         )
     if progress == "bar":
         click.echo(

@@ -66,7 +66,7 @@ def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
         areas = (_core_areas(store, index, n_core) for index, n_core in enumerate(counts))
         small = small_segments(joined, areas, limit)
         store.put(_SMALL_NAME, small.ids.astype("<i8").tobytes())
-        each_tile("fragments", find_contacts)
+        each_tile("contacts", find_contacts)
         touching = [
             np.frombuffer(store.get(_contacts_name(i)), "<i8").reshape(-1, 2) for i in range(len(grid))
         ]

@@ -19,6 +19,7 @@ STAGE_TITLES = {
     "load_model": "Loading the model",
     "tiles": "Segmenting tiles",
     "seams": "Comparing seams",
+    "contacts": "Small segments",
     "match": "Joining segments",
     "polygons": "Tracing polygons",
     "write": "Writing",
