@@ -175,11 +175,24 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(network: torch.nn.Module, im
     assert len(state.tokens) == len(points)
     assert max(sizes[sizes.index(min(sizes)) :]) <= 3, "once halved, a chunk stays small"
 
+    worker._chunks["encode"] = 4
+    forward = worker._forward
+
+    def small_batches(batch):
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(batch)
+
+    worker._forward = small_batches
+    plans = worker.plans([image[:100, :100], image, image[50:200]])
+    torch.testing.assert_close(plans[1].k1, plan.k1)
+    assert worker.calls.encodes == 4
+
     def hopeless(plan, chunk):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     worker._score = hopeless
-    with pytest.raises(DeviceError, match="single point"):
+    with pytest.raises(DeviceError, match="out of memory at the smallest batch"):
         worker.score(plan, xy)
 
 

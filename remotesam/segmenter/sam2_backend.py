@@ -51,6 +51,7 @@ class Sam2Backend:
         self._dtype = dtype
         self._decoder = PointDecoder(model, dtype)
         self._chunks = {kind: self._chunk(kind, point_batch) for kind in _CPU_TOKENS}
+        self._chunks["encode"] = 1 if compiled else _ENCODER_BATCH[self.device.type]
         self._pad = compiled
         self._forward: Callable[[Tensor], dict[str, list[Tensor]]] = model.forward_image
         self._score = self._decoder.score
@@ -62,24 +63,24 @@ class Sam2Backend:
         self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
 
-    @torch.no_grad()
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> list[TilePlan]:
         """Encode images and prepare each for its points.
 
         Args:
             images: (H, W, 3) uint8 RGB each, of any size.
         """
-        plans = []
-        size = _ENCODER_BATCH[self.device.type]
-        for start in range(0, len(images), size):
-            batch = torch.stack([self._prepare(image) for image in images[start : start + size]])
-            with self._autocast():
-                embedding, stride8, stride4 = self._encode(batch)
+        plans: list[TilePlan] = []
+
+        def run(part: slice) -> None:
+            batch = torch.stack([self._prepare(image) for image in images[part]])
+            with torch.no_grad(), self._autocast():
+                features = self._encode(batch)
+            made = [self._decoder.plan(*one) for one in zip(*features, strict=True)]
+            plans.extend(made)
             with self._counting:
                 self.calls.encodes += len(batch)
-            plans += [
-                self._decoder.plan(*features) for features in zip(embedding, stride8, stride4, strict=True)
-            ]
+
+        self._in_chunks(len(images), "encode", run)
         return plans
 
     def score(self, plan: TilePlan, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], PointState]:
@@ -142,7 +143,10 @@ class Sam2Backend:
         return torch.cat([chunk, chunk[:1].expand(missing, *chunk.shape[1:])])
 
     def _in_chunks(self, count: int, kind: str, run: Callable[[slice], None]) -> None:
-        """Call `run` on consecutive slices; when memory runs out, halve them for good and go on."""
+        """Call `run` on consecutive slices; when memory runs out, halve them for good and go on.
+
+        `run` must leave nothing behind when it fails.
+        """
         start = 0
         while start < count:
             part = slice(start, min(start + self._chunks[kind], count))
@@ -153,7 +157,7 @@ class Sam2Backend:
                     raise
                 if self._chunks[kind] == 1:
                     raise DeviceError(
-                        f"{self.device}: out of memory with a single point; close other programs, "
+                        f"{self.device}: out of memory at the smallest batch; close other programs, "
                         "choose a smaller model or use --device cpu"
                     ) from error
                 self._chunks[kind] //= 2
