@@ -61,8 +61,8 @@ def read_aoi(
         polygon = shapely.box(*bounds)
     else:
         rows, cols = shape
-        corners = transform @ (np.array([0.0, cols, cols, 0.0]), np.array([0.0, 0.0, rows, rows]))
-        extent = shapely.MultiPoint(np.column_stack(corners)).bounds
+        corners = [transform @ corner for corner in ((0, 0), (cols, 0), (cols, rows), (0, rows))]
+        extent = shapely.MultiPoint(corners).bounds
         polygon = _read_polygons(Path(os.fspath(aoi)), crs, extent)  # type: ignore[arg-type]
     inverse = ~transform
     return shapely.transform(
