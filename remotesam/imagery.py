@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from remotesam.errors import ConfigError
 
 AUTO_PERCENTILES = (2.0, 98.0)
-"""Percentiles of `auto`: the "cumulative count cut" that QGIS uses to show such rasters (QGIS User Guide,
-Raster Properties, Symbology: "standard data range … from 2% to 98% of the data values"), so that the model
-sees what the user sees on the map."""
+"""Percentiles of `auto`: the bounds of QGIS's "cumulative count cut" (QGIS API, QgsRasterMinMaxOrigin,
+CUMULATIVE_CUT_LOWER = 0.02 and CUMULATIVE_CUT_UPPER = 0.98), which its users know."""
 
 NO_CONTRAST = 127
 """Grey of a band that has one value only: neither light nor dark."""

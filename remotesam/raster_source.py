@@ -36,7 +36,7 @@ GDAL_OPTIONS: dict[str, Any] = {
 """GDAL settings of every open and read; a variable of the same name in the environment goes before."""
 
 REMOTE_OPTIONS: dict[str, Any] = {
-    # Side-car files (.ovr, .msk, .aux.xml and 16 others) are not looked for: a round trip each.
+    # Side-car files (.ovr, .msk, .aux.xml, …) are not looked for: a round trip each.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # Forget what was downloaded when a handle closes. GDAL keeps an answer that broke off half-way, so that
     # a second try would get the same half; and a changed file must not be mixed with its old header.
