@@ -89,3 +89,13 @@ def test_suppression_keeps_exactly_what_no_better_kept_box_covers(data: st.DataO
         if all(iou(boxes[index], boxes[better]) <= 0.5 for better in expected):
             expected.append(index)
     assert kept == expected
+
+
+def test_a_speck_between_the_pixels_of_a_small_chip_is_empty() -> None:
+    logits = torch.full((2, 128, 128), -9.0)
+    logits[0, 64, 70] = 12
+    logits[1, 40:80, 30:100] = 5
+    speck, whole = measure(logits, 9, 9, masks=True)
+    assert speck.box.empty
+    assert np.isnan(speck.stability)
+    assert whole.mask is not None

@@ -131,6 +131,9 @@ def _measure_one(logits: NDArray[np.float32], height: int, width: int, *, masks:
         return Measured(np.float32(np.nan), Window(0, 0, 0, 0), None)
     y, x = _axis(logits.shape[0], height), _axis(logits.shape[1], width)
     rows, cols = y.reach(down), x.reach(across)
+    if rows.start >= rows.stop or cols.start >= cols.stop:
+        # On a chip smaller than the logits a small mask can fall between the sampled places.
+        return Measured(np.float32(np.nan), Window(0, 0, 0, 0), None)
     values = _interpolate(logits, y, rows, x, cols)
     union = np.count_nonzero(values > -STABILITY_OFFSET)
     stability = np.float32(np.count_nonzero(values > STABILITY_OFFSET)) / np.float32(union or np.nan)
