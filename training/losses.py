@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.network import LIFT, Decoded, Network
 
-OFFSETS = (1, 2, 4, 8, 16)
+OFFSETS = (1, 2, 4, 8, 16, 32)
 """Distances, in stride-4 cells, at which pairs of cells are compared."""
 RADIUS = 2.0
 """Length of the dense embedding's vectors: on a sphere a linear read-out parts any region from the rest."""

@@ -33,7 +33,7 @@ from training.prompts import boxes, corrective
 PEAK = 5e-4
 WARM_STEPS = 60
 SEEDS_PER_RANK = 10_000_000
-AVERAGE = 0.998
+AVERAGE = 0.995
 """Decay of the running average of the weights, which is what gets exported."""
 
 

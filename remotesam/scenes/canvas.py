@@ -107,6 +107,7 @@ class Canvas:
         self.grain = [noise(rng, shape, scale)[..., 0] for scale in (1, 1.7, 3.5, 8, 20, 55)]
         turn = rng.uniform(0, 2 * np.pi)
         self.sun = np.array([np.cos(turn), np.sin(turn)])
+        self.mess = float(np.exp(np.clip(rng.normal(0, 0.65), -1.2, 1.3)))
         self.shadow_length = float(rng.uniform(0.3, 1.8))
         self.shadow_light = float(rng.uniform(0.3, 0.65))
 
@@ -164,7 +165,9 @@ class Canvas:
             mask &= self.labels[where] == inside
         if not mask.any():
             return
-        tone = self.grain[grain][where] * rough
+        tone = self.grain[grain][where] * (rough * self.mess)
+        if self.mess > 1:  # clumps with dark gaps between them, as leaves, ears and rubble have
+            tone = tone - np.abs(self.grain[min(grain + 1, 5)][where]) * (rough * (self.mess - 1))
         if patches:
             tone = tone + self.grain[5][where] * (0.7 * patches) + self.grain[4][where] * (0.5 * patches)
         if rows is not None or shade is not None:

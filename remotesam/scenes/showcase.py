@@ -49,6 +49,7 @@ def showcase(shape: tuple[int, int] = (2000, 2400), *, seed: int = 7) -> Scene:
     """
     rng = np.random.default_rng(seed)
     canvas = Canvas(rng, shape)
+    canvas.mess = 1.0
     canvas.sun, canvas.shadow_length, canvas.shadow_light = np.array([0.83, -0.56]), 0.8, 0.5
     frame = Frame(GSD, -0.22, (shape[1] * 0.5, shape[0] * 0.47), 5.0, 420.0)
     ground(canvas, np.array([122.0, 132, 84]), 6)

@@ -1,0 +1,272 @@
+"""`nano-affinity`: segments from the nano encoder's dense embedding alone, without the mask decoder.
+
+The encoder was trained so that its stride-4 embedding is alike within an object and different across its
+border. Cells merge into a tree of regions; of all ways to cut the tree into regions that cover the chip, the
+one with the best predicted quality is proposed. One encode and one tree answer a whole chip, so prompts only
+ask for it: every region is proposed, whether a prompt fell into it or not, because regions never overlap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from remotesam.errors import CheckpointError
+from remotesam.segmenter.architectures import build
+from remotesam.segmenter.checkpoints import file_digest
+from remotesam.segmenter.crops import crop_points, crop_windows
+from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query
+from remotesam.segmenter.regions import RegionTree, absorb_small, best_cut, merge_tree
+from remotesam.windows import Window
+
+LEAST_CELLS = 8
+"""Smaller regions go to a neighbour; at 1024 px and a chip of 1100 px this is 150 px of the chip."""
+UNEVEN = 2.0
+"""A region is no object when the mean affinity logit of its cells lies below -UNEVEN times the level."""
+FLOOR = 0.62
+"""Scores are FLOOR + (1 - FLOOR) x predicted IoU: regions of one cut do not compete for pixels, so even the
+worst is better than a gap, and the default thresholds, which end at 0.6, reach all of them."""
+STEEPNESS = 4.0
+"""Factor on the affinity logits: masks of a tree are surer of their border than single pairs of cells."""
+_RECENT = 4
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Predicts the IoU of a region with the object it stands for, from what the tree knows of it.
+
+    Attributes:
+        weights: Two linear layers with a tanh between, by name; "centre" and "scale" normalise the features.
+        level: Affinity logit of two cells with equal embeddings.
+        slope: Fall of the logit per unit of squared distance.
+    """
+
+    weights: Mapping[str, NDArray[np.float32]]
+    level: float
+    slope: float
+
+    def __call__(self, tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give predicted IoU, 0..1, of nodes; 0 where a region is too uneven to be an object."""
+        w = self.weights
+        x = (features(tree, nodes) - w["centre"]) / w["scale"]
+        hidden = np.tanh(x @ w["in.weight"].T + w["in.bias"])
+        logit = hidden @ w["out.weight"].T + w["out.bias"]
+        even = 2 * self.slope * tree.spread[nodes] <= (1 + UNEVEN) * self.level
+        return np.where(even, 1 / (1 + np.exp(-logit[:, 0])), 0).astype(np.float32)
+
+
+def features(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Describe nodes by merge costs, size, shape, unevenness and contrast; (N, 10) float32."""
+    above = tree.parent[nodes]
+    small = 1e-3
+    height, next_height = tree.height[nodes] + small, tree.height[above] + small
+    area, next_area = tree.area[nodes], tree.area[above]
+    gap = np.sqrt(((tree.mean[nodes] - tree.mean[above]) ** 2).sum(1))
+    columns = (
+        np.log(height),
+        np.log(next_height),
+        np.log(next_height / height),
+        np.log(area) / 4,
+        np.log(next_area / area),
+        np.sqrt(tree.spread[nodes]),
+        gap,
+        np.log(tree.perimeter[nodes] + 1) - 0.5 * np.log(area),
+        np.log(tree.border[nodes] + small),
+        np.log((tree.border[nodes] + small) / (tree.spread[nodes] + small)),
+    )
+    return np.stack(columns, 1).astype(np.float32)
+
+
+class AffinitySegmenter:
+    """The `Segmenter` protocol on the dense embedding.
+
+    Args:
+        name: Short name of the model.
+        digest: SHA-256 of its checkpoint.
+        model: SAM 2 network whose encoder and `conv_s0` give the embedding.
+        scorer: Predicts the quality of regions.
+    """
+
+    def __init__(self, name: str, digest: str, model: Any, scorer: Scorer) -> None:
+        self.name, self.digest = name, digest
+        self.image_size: int = model.image_size
+        self.network_calls = NetworkCalls()
+        self._model, self._scorer = model, scorer
+        self._device = next(model.parameters()).device
+        self._recent: deque[tuple[NDArray[np.uint8], _Cut]] = deque(maxlen=_RECENT)
+
+    def propose(self, queries: Sequence[Query]) -> list[AffinityProposals]:
+        """Encode every query's crops and cut them into regions; see the protocol."""
+        found = []
+        for query in queries:
+            height, width, _ = query.image.shape
+            crops = []
+            for number, window in enumerate(crop_windows(height, width, query.crop_layers)):
+                points = crop_points(query, window, whole=number == 0)
+                self.network_calls.decoded_points += len(points)
+                if len(points):
+                    crops.append((window, self._cut(query.image[window.slices])))
+            found.append(AffinityProposals(crops, self._scorer))
+        return found
+
+    def _cut(self, image: NDArray[np.uint8]) -> _Cut:
+        """Cut an image into regions, or give the cut of a recent image that this one is, but for black paint.
+
+        Paint tells this segmenter nothing: it groups all pixels at once, and what is painted is accepted.
+        """
+        for known, cut in self._recent:
+            if known.shape == image.shape and bool(((image == known) | (image == 0)).all()):
+                return cut
+        embedding = self.embed(image)
+        tree = merge_tree(embedding)
+        scores = self._scorer(tree, np.arange(len(tree.area)))
+        nodes = best_cut(tree, np.where(tree.area >= LEAST_CELLS, scores, 0))
+        nodes = nodes[np.argsort(-scores[nodes], kind="stable")]
+        labels = np.empty(tree.shape, np.int64)
+        for number, node in enumerate(nodes.tolist()):
+            labels.ravel()[tree.cells(node)] = number
+        labels = absorb_small(labels, embedding, LEAST_CELLS)
+        cut = _Cut(labels, embedding, FLOOR + (1 - FLOOR) * scores[nodes])
+        self._recent.append((image.copy(), cut))
+        return cut
+
+    @torch.inference_mode()
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the (S/4, S/4, C) embedding of a (H, W, 3) uint8 RGB image, zero mean over C."""
+        size = (self.image_size, self.image_size)
+        values = torch.from_numpy(np.ascontiguousarray(image)).to(self._device).permute(2, 0, 1).float() / 255
+        values = F.interpolate(values[None], size, mode="bilinear", antialias=True)
+        mean, std = (values.new_tensor(v).view(1, 3, 1, 1) for v in (_MEAN, _STD))
+        fine = self._model.image_encoder((values - mean) / std)["backbone_fpn"][0]
+        features = self._model.sam_mask_decoder.conv_s0(fine)[0].float()
+        self.network_calls.encodes += 1
+        return (features - features.mean(0)).permute(1, 2, 0).cpu().numpy().copy()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The regions that cover one crop, best first.
+
+    Attributes:
+        labels: (rows, columns) region of each cell; a number may be missing.
+        embedding: (rows, columns, C).
+        scores: (K,) score by region, descending.
+    """
+
+    labels: NDArray[np.int64]
+    embedding: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+class AffinityProposals:
+    """The answer to one query; see the `Proposals` protocol."""
+
+    def __init__(self, crops: list[tuple[Window, _Cut]], scorer: Scorer) -> None:
+        self._crops, self._scorer = crops, scorer
+        self._drawn: dict[tuple[int, int], Candidate | None] = {}
+
+    def select(self, *, min_iou: float, min_stability: float, nms_iou: float) -> list[Candidate]:
+        """Give the regions that pass; see the protocol.
+
+        `nms_iou` plays no part: regions never overlap, though their boxes do (a garden round its house).
+        """
+        chosen: list[Candidate] = []
+        for number, (_, cut) in enumerate(self._crops):
+            found = [self._candidate(number, int(k)) for k in np.flatnonzero(cut.scores > min_iou)]
+            stable = [c for c in found if c is not None and c.stability >= min_stability]
+            chosen = stable + chosen
+        return chosen
+
+    def _candidate(self, number: int, k: int) -> Candidate | None:
+        if (number, k) not in self._drawn:
+            window, cut = self._crops[number]
+            drawn = draw(cut.labels == k, cut.embedding, window, float(cut.scores[k]), self._scorer)
+            self._drawn[number, k] = drawn
+        return self._drawn[number, k]
+
+
+def draw(
+    inside: NDArray[np.bool_],
+    embedding: NDArray[np.float32],
+    window: Window,
+    score: float,
+    scorer: Scorer,
+) -> Candidate | None:
+    """Draw a region at full size.
+
+    Its logits are the affinities of its cells, and of the cells round it, with its mean: interpolated between
+    cells they place the border within a cell. Cells of the region stay inside, others outside.
+
+    Args:
+        inside: (rows, columns) bool, True = cell of the region.
+        embedding: (rows, columns, C).
+        window: The crop in chip pixels.
+        score: For the candidate.
+        scorer: Holder of level and slope.
+
+    Returns:
+        The candidate, its point in the region's cell nearest to its middle; None if no pixel is left.
+    """
+    rows, columns = inside.shape
+    y, x = np.nonzero(inside)
+    if len(y) == 0:
+        return None
+    top, left = max(int(y.min()) - 2, 0), max(int(x.min()) - 2, 0)
+    bottom, right = min(int(y.max()) + 3, rows), min(int(x.max()) + 3, columns)
+    near = inside[top:bottom, left:right]
+    around = embedding[top:bottom, left:right]
+    gap = ((around - around[near].mean(0)) ** 2).sum(-1)
+    logits = STEEPNESS * (scorer.level - scorer.slope * gap).astype(np.float32)
+    logits = np.where(near, np.clip(logits, 6, 16), np.clip(logits, -16, -6))
+    scale_y, scale_x = window.height / rows, window.width / columns
+    y0, y1 = round(top * scale_y), round(bottom * scale_y)
+    x0, x1 = round(left * scale_x), round(right * scale_x)
+    full = cv2.resize(logits, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    mask = full > 0
+    if not mask.any():
+        return None
+    in_rows, in_cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = Window.from_bounds(int(in_rows[0]), int(in_cols[0]), int(in_rows[-1]) + 1, int(in_cols[-1]) + 1)
+    middle = int(((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin())
+    return Candidate(
+        box=box.shift(y0 + window.row, x0 + window.col),
+        mask=mask[box.slices].copy(),
+        score=score,
+        stability=float((full > 1).sum() / max(int((full > -1).sum()), 1)),
+        point=(
+            float((x[middle] + 0.5) * scale_x + window.col),
+            float((y[middle] + 0.5) * scale_y + window.row),
+        ),
+    )
+
+
+def load_affinity(path: Path, *, image_size: int, device: torch.device | None = None) -> AffinitySegmenter:
+    """Load the segmenter from a nano checkpoint.
+
+    Args:
+        path: The file; beside "model" it must hold "affinity", which `training.export` writes.
+        image_size: Side in px that chips are resized to, a multiple of 32.
+        device: Where to run; None = the CPU.
+
+    Raises:
+        CheckpointError: The file has no affinity part.
+    """
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or "affinity" not in content:
+        raise CheckpointError(f"{path}: has no affinity part; give the bundled nano checkpoint")
+    model = build("nano", image_size=image_size)
+    model.load_state_dict(content["model"])
+    weights = {name: value.float().numpy() for name, value in content["affinity"].items()}
+    level, slope = weights.pop("level_slope").tolist()
+    scorer = Scorer(weights, level, slope)
+    return AffinitySegmenter("nano-affinity", file_digest(path), model.to(device or "cpu"), scorer)
