@@ -46,7 +46,7 @@ class BoundaryCounter:
         banded = np.stack([self._banded(layer) for layer in others])
         everything = np.ones(banded.shape[1:], np.bool_)
         self._bands.add(self._banded(own).astype(np.uint32), banded.astype(np.uint32), everything)
-        present = np.unique(own[own > 0])
+        present = np.bincount(np.maximum(own, 0).ravel(), minlength=len(self._table.segments) + 1) > 0
         for union in self._unions:
             if union[present].any():
                 self._add_union(union[np.maximum(own, 0)], banded, inside)
