@@ -5,6 +5,10 @@ with objects split that other tiles leave whole. The strategies have to find out
 Printed are the mean over all true objects of their best IoU with any segment, and the largest segment's share
 of the scene: a chain of wrong joins shows there first. The planar counterpart of the spherical table in
 `benchmarks/panorama.py`; all seeds are fixed, and the held-out ones were never used to choose a threshold.
+
+With `--run DIR` the strategies join the tiles of a finished run of `remotesam segment` instead, so labels
+that the model made; `--reference FILE` adds the mean IoU against polygons. The seam rate is the share of the
+tile borders on which a segment ends exactly at the border.
 """
 
 from __future__ import annotations
@@ -12,16 +16,21 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
+import geopandas
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from remotesam.components import Components, Edges, components
 from remotesam.grid import Tile, TileGrid, strip
 from remotesam.labels import core_first
+from remotesam.metrics import seam_count
 from remotesam.seams import (
     ContactStrategy,
     Joins,
@@ -33,6 +42,8 @@ from remotesam.seams import (
     join_overlap,
     strip_evidence,
 )
+from remotesam.store import RunStore
+from remotesam.tile_task import labels_name, read_summary, segments_name
 from remotesam.windows import Window
 
 Labels = NDArray[np.int32]
@@ -181,7 +192,7 @@ def scores(case: Case, seed: int, rule: MatchRule | None = None) -> dict[str, tu
     for strategy in get_args(Strategy):
         joined = join_tiles(seen, grid, strategy, rule)
         final = assemble(seen, grid, joined)
-        largest = np.bincount(final[final > 0]).max() / final.size
+        largest = np.bincount(final[final > 0]).max(initial=0) / final.size
         result[strategy] = (float(best_ious(truth, final).mean()), float(largest), joined.refused)
     return result
 
@@ -229,6 +240,43 @@ def _strip_speed() -> None:
     )
 
 
+def read_tiles(store: RunStore, grid: TileGrid) -> list[SeenTile]:
+    """The tiles of a finished run."""
+    summaries = (read_summary(store.get_table(segments_name(tile.index))) for tile in grid)
+    return [
+        SeenTile(tile, store.get_labels(labels_name(tile.index)), summary["segments"])
+        for tile, summary in zip(grid, summaries, strict=True)
+    ]
+
+
+def read_reference(path: Path, raster: str) -> Labels:
+    """Polygons burnt into the pixels of a raster, 1..n in the order of the file."""
+    with rasterio.open(raster) as dataset:
+        shapes = geopandas.read_file(path).to_crs(dataset.crs).geometry
+        numbered = ((shape, k) for k, shape in enumerate(shapes, start=1))
+        burnt = rasterize(numbered, dataset.shape, transform=dataset.transform, dtype="int32")
+    return np.asarray(burnt)
+
+
+def compare_on_run(directory: Path, reference: Path | None) -> None:
+    """Print what each strategy makes of the tiles of a run."""
+    store = RunStore(directory)
+    manifest = store.manifest()
+    grid = TileGrid(*manifest["grid"])
+    seen = read_tiles(store, grid)
+    truth = read_reference(reference, manifest["raster"]) if reference else None
+    print(f"{manifest['raster']}: {len(seen)} tiles of {grid.tile_size} px, padding {grid.padding}")
+    print(f"{'strategy':<14}{'segments':>9}{'largest':>9}{'seam rate':>11}{'refused':>9}{'mean IoU':>10}")
+    for strategy in get_args(Strategy):
+        joined = join_tiles(seen, grid, strategy)
+        final = assemble(seen, grid, joined)
+        valid = np.ones(final.shape, np.bool_)
+        rate = seam_count(final.astype(np.uint32), valid, 0, 0, grid.tile_size, 0).rate
+        largest = np.bincount(final[final > 0]).max(initial=0) / final.size
+        iou = f"{best_ious(truth, final).mean():>10.3f}" if truth is not None else ""
+        print(f"{strategy:<14}{joined.count:>9}{largest:>9.1%}{rate:>11.1%}{joined.refused:>9}{iou}")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -236,7 +284,12 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=4, help="scenes per case (seeds 0, 1, …)")
     parser.add_argument("--held-out", type=int, default=6, help="held-out scenes (seeds 100, 101, …)")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="compare on the tiles of this run instead")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="true polygons, for --run")
     options = parser.parse_args()
+    if options.run:
+        compare_on_run(options.run, options.reference)
+        return
     strategies = get_args(Strategy)
     print("mean IoU, and largest segment's share of the scene in %")
     print(f"{'case':<40}" + "".join(f"{name:>18}" for name in strategies) + f"{'refused':>9}")

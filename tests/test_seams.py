@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from benchmarks.merge import Case, scores
 from remotesam.grid import TileGrid
 from remotesam.seams import (
     ContactStrategy,
@@ -218,3 +220,16 @@ def test_facing_lines_are_the_core_borders(height: int, width: int, tile_size: i
                 assert a.shift(other.row - tile.row, other.col - tile.col) == b
                 crossed += a.area
     assert crossed == (owner[1:] != owner[:-1]).sum() + (owner[:, 1:] != owner[:, :-1]).sum()
+
+
+def test_overlap_is_at_least_as_good_as_any_contact_strategy() -> None:
+    """Smaller scenes of the benchmark's hardest kinds: displaced tiles, objects split differently."""
+    easy = Case(name="", size=384, cells=60, shift=1.5, splits=0.15)
+    chaining = replace(easy, tile_size=48, padding=8, shift=1)
+    for case in (easy, chaining):
+        found = [scores(case, seed) for seed in (200, 201)]
+        iou = {name: float(np.mean([one[name][0] for one in found])) for name in found[0]}
+        largest = {name: float(np.mean([one[name][1] for one in found])) for name in found[0]}
+        assert iou["overlap"] == max(iou.values())
+        assert iou["overlap"] > iou["none"] + 0.05
+        assert largest["overlap"] < 0.08 < largest["naive"]
