@@ -1,8 +1,8 @@
 """Segment everything on a 360° panorama: the run of `remotesam.pipeline` with views instead of tiles.
 
 Views are segmented by the same multi-pass engine on the same executors, joined by what they say about the
-directions that two of them see, put together as one equirectangular label picture, cleaned up on the sphere and
-traced; so an object over the seam or a pole is one object with a valid outline.
+directions that two of them see, put together as one equirectangular label picture, cleaned up on the sphere
+and traced; so an object over the seam or a pole is one object with a valid outline.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from remotesam import __version__
 from remotesam.attributes import Attributes
 from remotesam.components import Components, Edges, components
 from remotesam.config import Config, as_dict, make_config, stage_settings
+from remotesam.crew import crew_of
 from remotesam.errors import ConfigError, InputError, TileError
 from remotesam.executors import Outcome
 from remotesam.panorama_page import look_around_page
@@ -34,7 +35,6 @@ from remotesam.panorama_write import (
     write_preview,
     write_world_file,
 )
-from remotesam.crew import crew_of
 from remotesam.progress import Listener, silent
 from remotesam.report import write_whole
 from remotesam.segmenter import checkpoints
@@ -145,9 +145,13 @@ def segment_panorama(
     Raises:
         RemotesamError: with one line for the user; finished views are on disk.
     """
-    config, options, extras = config or make_config(), options or PanoramaOptions(), extras or PanoramaExtras()
+    config, options, extras = (
+        config or make_config(),
+        options or PanoramaOptions(),
+        extras or PanoramaExtras(),
+    )
     started = time.perf_counter()
-    _check(config, options, output)
+    check_request(config, options, output)
     raster = open_for(image, config)
     place = locate(raster, options.heading)
     layout = views(
@@ -166,7 +170,7 @@ def segment_panorama(
         joined, edges = work.join()
         labels, objects = work.draw(joined, edges, place.result_grid(turned=options.coords == "lonlat"))
         listener("stage", name="write", total=None)
-        _write(raster, place, labels, objects, output, options, extras, config)
+        write_panorama(raster, place, labels, objects, output, options, extras, config)
     covered = float(objects.grid.row_solid_angles() @ (labels > 0).sum(axis=1))
     stats = {
         "views": len(layout),
@@ -190,13 +194,17 @@ def segment_panorama(
     return PanoramaResult(output, objects, labels, run_dir, coverage, stats, work.failed)
 
 
-def _check(config: Config, options: PanoramaOptions, output: str) -> None:
+def check_request(config: Config, options: PanoramaOptions, output: str) -> None:
     """Refuse what cannot work before anything is read."""
     check_output(output, options.coords)
     if config.aoi is not None or config.dst_crs is not None:
-        raise ConfigError("an extent or a destination CRS has no meaning on a panorama; leave out --aoi and --dst-crs")
+        raise ConfigError(
+            "an extent or a destination CRS has no meaning on a panorama; leave out --aoi and --dst-crs"
+        )
     if config.merge not in ("overlap", "none"):
-        raise ConfigError(f"merge '{config.merge}' counts contacts of tiles; use overlap or none for a panorama")
+        raise ConfigError(
+            f"merge '{config.merge}' counts contacts of tiles; use overlap or none for a panorama"
+        )
 
 
 def _manifest(
@@ -216,7 +224,8 @@ def _manifest(
         "identity": {
             "raster": job.raster.spec.identity,
             "place": f"{place.left} {place.top} of {place.full_width}×{place.full_height}",
-            "views": f"{len(job.layout)} {options.views} of {first.size} px, {first.fov:.4f}°, pad {options.pad}",
+            "views": f"{len(job.layout)} {options.views} of {first.size} px, {first.fov:.4f}°",
+            "pad": options.pad,
             "model": model,
             **stage_settings(config, "tiles"),
         },
@@ -248,16 +257,26 @@ class _Work:
             segments = 0 if outcome.error is not None else outcome.summary["segments"]
             found += segments
             self.crew.listener(
-                "tile", done=done, total=total, index=outcome.index, segments=segments, committed=found, eta_s=left
+                "tile",
+                done=done,
+                total=total,
+                index=outcome.index,
+                segments=segments,
+                committed=found,
+                eta_s=left,
             )
 
         failures = run_stage("tiles", segment_view, todo, total, self.crew, on_outcome=told)
         self.failed = sorted(failure.index for failure in failures)
         if len(self.failed) == total:
-            raise TileError(f"every view failed; the first because {failures[0].error}") from failures[0].error
+            raise TileError(f"every view failed; the first because {failures[0].error}") from failures[
+                0
+            ].error
         valid = sum(self._summary(i)["valid_sr"] for i in range(total) if i not in self.failed)
         if valid == 0:
-            raise InputError(f"{self.job.raster.spec.path}: holds no valid pixel; check --nodata and the file's mask")
+            raise InputError(
+                f"{self.job.raster.spec.path}: holds no valid pixel; check --nodata and the file's mask"
+            )
         self.seconds["tiles"] = round(time.perf_counter() - started, 3)
         return float(valid)
 
@@ -302,7 +321,9 @@ class _Work:
 
         return labels_of
 
-    def _attributes(self, joined: Components, edges: Edges, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _attributes(
+        self, joined: Components, edges: Edges, ids: NDArray[np.int64]
+    ) -> dict[str, NDArray[Any]]:
         """Scores of the segments as joined; `seam_iou` is the least agreement of two views in an object."""
         gathered = Attributes()
         for index in range(len(self.job.layout)):
@@ -327,7 +348,7 @@ class _Work:
         return read_summary(self.store.get_table(segments_name(index)))
 
 
-def _write(
+def write_panorama(
     raster: Raster,
     place: Place,
     labels: NDArray[np.int32],
@@ -339,7 +360,11 @@ def _write(
 ) -> None:
     """All files that were asked for."""
     metadata = {name: str(value) for name, value in as_dict(config).items()}
-    metadata |= {"image": Path(raster.spec.path).name, "views": options.views, "heading": f"{place.heading:g}"}
+    metadata |= {
+        "image": Path(raster.spec.path).name,
+        "views": options.views,
+        "heading": f"{place.heading:g}",
+    }
     write_objects(
         objects,
         output,

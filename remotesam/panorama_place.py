@@ -33,8 +33,8 @@ class Place:
         """The grid of the result.
 
         Args:
-            turned: True = longitudes count from north; the whole panorama is turned by the heading, so that its
-                seam lies where longitude jumps from 180 to -180. False = the picture's own pixels.
+            turned: True = longitudes count from north; the whole panorama is turned by the heading, so that
+                its seam lies where longitude jumps from 180 to -180. False = the picture's own pixels.
         """
         if not turned or self.heading == 0:
             return self.grid
@@ -63,7 +63,9 @@ def locate(raster: Raster, heading: float | None) -> Place:
         raise ConfigError(f"heading {heading} is out of range; give degrees between -360 and 360")
     if spec.georeferencing == "affine" and spec.crs and pyproj.CRS(spec.crs).is_geographic:
         if heading:
-            raise ConfigError(f"{spec.path}: is a map of the earth, which has no heading; leave --heading out")
+            raise ConfigError(
+                f"{spec.path}: is a map of the earth, which has no heading; leave --heading out"
+            )
         return Place(_geographic(raster), 0.0, "earth")
     found = read_gpano(_xmp(spec.path), spec.width, spec.height)
     grid = found.grid if found else _whole(raster)
@@ -95,7 +97,8 @@ def _geographic(raster: Raster) -> Equirect:
         )
     except InputError:
         raise InputError(
-            f"{spec.path}: its extent is not within ±180°, ±90°; shift its longitudes or use `remotesam segment`"
+            f"{spec.path}: its extent is not within ±180°, ±90°; "
+            "shift its longitudes or use `remotesam segment`"
         ) from None
 
 
@@ -135,4 +138,3 @@ _ENGINEERING = (
     'ENGCRS["{name}",EDATUM["Centre of the panorama"],CS[Cartesian,2],'
     'AXIS["{first}",east,ORDER[1],{unit}],AXIS["{second}",{axis2},ORDER[2],{unit}]]'
 )
-

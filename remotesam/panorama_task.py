@@ -128,9 +128,7 @@ def read_view(store: RunStore, index: int) -> SegmentedView | None:
     )
 
 
-def _compare(
-    layout: Layout, one: SegmentedView, other: SegmentedView, owners: NDArray[np.int16]
-) -> Edges:
+def _compare(layout: Layout, one: SegmentedView, other: SegmentedView, owners: NDArray[np.int16]) -> Edges:
     evidence = view_evidence(
         layout.views[one.index], layout.views[other.index], one.labels, other.labels, owners
     )

@@ -1,4 +1,4 @@
-"""The files of a panorama's result: vectors, annotation documents, label raster, preview, world file, page."""
+"""The files of a panorama's result: vectors, annotations, label raster, preview, world file, page."""
 
 from __future__ import annotations
 
@@ -170,8 +170,9 @@ def write_preview(image: NDArray[np.uint8], labels: NDArray[np.int32], grid: Equ
     """
     scale = min(1.0, PREVIEW_WIDTH / grid.width)
     size = (max(round(grid.width * scale), 1), max(round(grid.height * scale), 1))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    write_picture(overlay(small, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)), output)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    small_labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.int32)
+    write_picture(overlay(small, small_labels), output)
     write_world_file(output, grid, size)
 
 
@@ -223,4 +224,3 @@ def picture_on(image: NDArray[np.uint8], place: Equirect, grid: Equirect) -> NDA
     turned = image[np.clip(rows, 0, place.height - 1)][:, np.clip(cols, 0, place.width - 1)]
     turned[~inside] = 0
     return turned
-

@@ -12,7 +12,9 @@ from remotesam.sphere import Equirect
 from remotesam.sphere.equirect import direction
 from tests.fakes import Fixed, candidate
 
-PAINTS = np.array([[40 + 50 * (k % 5), 30 + 70 * (k // 5 % 4), 60 + 90 * (k // 20)] for k in range(40)], np.uint8)
+PAINTS = np.array(
+    [[40 + 50 * (k % 5), 30 + 70 * (k // 5 % 4), 60 + 90 * (k // 20)] for k in range(40)], np.uint8
+)
 
 
 class PaintSegmenter:
@@ -34,9 +36,8 @@ class PaintSegmenter:
             if not mask.any():
                 continue
             count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-            for part in range(1, count):
-                if stats[part, cv2.CC_STAT_AREA] >= 20:
-                    found.append(candidate(parts == part, 0.95 + k / 1000))
+            large = [part for part in range(1, count) if stats[part, cv2.CC_STAT_AREA] >= 20]
+            found += [candidate(parts == part, 0.95 + k / 1000) for part in large]
         return found
 
 

@@ -13,9 +13,9 @@ def clean(runs: Runs, *, absorb_area: float, min_area: float) -> NDArray[np.int3
     """Labels of the runs without fragments.
 
     Pieces are judged one by one, connected over the seam and around the poles. By the planar rule
-    (`remotesam.fragments`) a small piece whose only neighbour is one other segment becomes part of it, and what is
-    below the smallest size goes. A crumb that the borders of views cut off an object which goes on elsewhere
-    becomes part of its largest neighbour instead, or thin gaps would show where two views meet.
+    (`remotesam.fragments`) a small piece whose only neighbour is one other segment becomes part of it, and
+    what is below the smallest size goes. A crumb that the borders of views cut off an object which goes on
+    elsewhere becomes part of its largest neighbour instead, or thin gaps would show where two views meet.
 
     Args:
         runs: runs of the joined picture.
@@ -79,7 +79,7 @@ def _largest_neighbours(
     area: NDArray[np.float64],
     final: NDArray[np.int32],
 ) -> list[tuple[int, int]]:
-    """(crumb, neighbour) for every crumb that touches a piece which stays; the largest one, or the first of those."""
+    """(crumb, neighbour) for every crumb that touches a piece which stays; of several the largest."""
     rows = touching[np.isin(touching[:, 0], crumbs) & (final[touching[:, 1]] > 0)]
     order = np.lexsort((rows[:, 1], -area[rows[:, 1]], rows[:, 0]))
     rows = rows[order]

@@ -21,8 +21,8 @@ def view_evidence(
     """Count how the labels of two views overlap, by solid angle.
 
     The labels of `other` are brought into `one` by the homography between the two, which is exact for every
-    direction, so no seam and no pole exists here. As between planar tiles only directions count that one of the
-    two owns: what a third view will write proves nothing about these two.
+    direction, so no seam and no pole exists here. As between planar tiles only directions count that one of
+    the two owns: what a third view will write proves nothing about these two.
 
     Args:
         one: the view with the lower index.

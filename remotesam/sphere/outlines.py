@@ -20,8 +20,8 @@ def trace_picture(labels: NDArray[np.int32], tolerance: float) -> tuple[NDArray[
     """Trace a whole picture.
 
     The picture's frame is a border like any other: an object over the seam becomes a MultiPolygon whose parts
-    touch x = 0 and x = width, one that holds a pole runs along y = 0 or y = height. That is what RFC 7946 (3.1.9)
-    asks for, so nothing is to be cut or repaired afterwards.
+    touch x = 0 and x = width, one that holds a pole runs along y = 0 or y = height. That is what RFC 7946
+    (3.1.9) asks for, so nothing is to be cut or repaired afterwards.
 
     Args:
         labels: (H, W) int32 ids, 0 = none.
@@ -30,7 +30,8 @@ def trace_picture(labels: NDArray[np.int32], tolerance: float) -> tuple[NDArray[
     Returns:
         (n,) ids, ascending, and (n,) Polygons and MultiPolygons in picture pixels.
     """
-    grid = TileGrid(*labels.shape, TILE, 0)
+    height, width = labels.shape
+    grid = TileGrid(height, width, TILE, 0)
     tiles_of: Counter[int] = Counter()
     for tile in grid:
         tiles_of.update(np.unique(labels[tile.core.slices]).tolist())
@@ -39,7 +40,7 @@ def trace_picture(labels: NDArray[np.int32], tolerance: float) -> tuple[NDArray[
     outlines: list[Geometries] = [np.empty(0, object)]
     for tile in grid:
         ringed = np.zeros((tile.core.height + 2, tile.core.width + 2), np.int64)
-        around = tile.core.pad(1).clip(*labels.shape)
+        around = tile.core.pad(1).clip(height, width)
         ringed[around.relative_to(tile.core.pad(1)).slices] = labels[around.slices]
         done, geometries = union.add(tile_parts(ringed, tile.core, tolerance=tolerance))
         ids.append(done)

@@ -43,7 +43,7 @@ def owners_in_view(layout: Layout, index: int) -> NDArray[np.int16]:
 
 
 def owner_distance(view: View, other: View) -> NDArray[np.float32]:
-    """(size, size) Chebyshev distance in `other`'s plane of the pixels of `view`; infinite outside `other`."""
+    """(size, size) Chebyshev distance of `view`'s pixels in `other`'s plane; infinite outside `other`."""
     turn = other.frame @ view.frame.T
     axis = view.plane_axis().astype(np.float32)
     rows, cols = -axis[:, None], axis[None, :]

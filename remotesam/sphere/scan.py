@@ -66,6 +66,36 @@ def plan_scan(layout: Layout, clicks: Sequence[Click]) -> Scan:
     Raises:
         InputError: no click is positive, or one is no longitude and latitude.
     """
+    points, inside, offset = _seen(layout, clicks)
+    homes = [int(np.argmin(offset[:, k])) for k, click in enumerate(clicks) if click.positive]
+    order = tuple((homes[0] + step) % len(layout) for step in range(len(layout)))
+    positive = np.array([click.positive for click in clicks])
+    prompts = {
+        order.index(home): Prompt(points[home, inside[home]], positive[inside[home]])
+        for home in sorted(set(homes))
+    }
+    return Scan(order, prompts)
+
+
+def view_prompts(layout: Layout, clicks: Sequence[Click]) -> dict[int, Prompt]:
+    """Prompts of every view that sees a positive click, by view index: for views that are segmented alone.
+
+    Raises:
+        InputError: no click is positive, or one is no longitude and latitude.
+    """
+    points, inside, _ = _seen(layout, clicks)
+    positive = np.array([click.positive for click in clicks])
+    return {
+        index: Prompt(points[index, seen], positive[seen])
+        for index, seen in enumerate(inside)
+        if (seen & positive).any()
+    }
+
+
+def _seen(
+    layout: Layout, clicks: Sequence[Click]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """For (views, clicks): their points, whether the view sees them, how far off-centre they lie, px."""
     if not any(click.positive for click in clicks):
         raise InputError("at least one click must be on the object; add one without '-'")
     for click in clicks:
@@ -79,15 +109,7 @@ def plan_scan(layout: Layout, clicks: Sequence[Click]) -> Scan:
         points[view.index], inside[view.index] = view.project(directions)
         seen = inside[view.index]
         offset[view.index, seen] = np.abs(points[view.index, seen] - view.size / 2).max(axis=1)
-    homes = [int(np.argmin(offset[:, k])) for k, click in enumerate(clicks) if click.positive]
-    start = homes[0]
-    order = tuple((start + step) % len(layout) for step in range(len(layout)))
-    positive = np.array([click.positive for click in clicks])
-    prompts = {
-        order.index(home): Prompt(points[home, inside[home]], positive[inside[home]])
-        for home in sorted(set(homes))
-    }
-    return Scan(order, prompts)
+    return points, inside, offset
 
 
 def fuse_logits(
