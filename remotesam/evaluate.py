@@ -147,7 +147,7 @@ def evaluate(
         drawn = None
         if picture and image is not None:
             size = (grid.height, grid.width)
-            drawn = comparison(image_reader(image, *size), judged, judge.objects, *size)
+            drawn = comparison(image_reader(image), judged, judge.objects, *size)
     return Judgement(
         segments=paths[0],
         reference=paths[1],

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 
 from remotesam import report_page as html
-from remotesam.errors import OutputError, RasterError
+from remotesam.errors import OutputError
 from remotesam.overlay import beside, overlay, stacks
 from remotesam.progress import duration
 from remotesam.raster import Raster
@@ -83,46 +80,12 @@ def panel_shape(height: int, width: int, max_side: int) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def image_reader(raster: Raster, height: int, width: int) -> ReadWindow:
-    """A reader of `raster` for `preview`.
-
-    Args:
-        raster: covers the same ground as the run; opened at an overview it is read much faster.
-        height: rows of the run's grid, px.
-        width: columns of the run's grid, px.
-    """
-    down, right = raster.spec.height / height, raster.spec.width / width
+def image_reader(raster: Raster) -> ReadWindow:
+    """A reader of a raster for pictures: pixels are averaged."""
 
     def read(window: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        own = Window.from_bounds(
-            int(window.row * down),
-            int(window.col * right),
-            max(int(window.row_stop * down), int(window.row * down) + 1),
-            max(int(window.col_stop * right), int(window.col * right) + 1),
-        ).clip(raster.spec.height, raster.spec.width)
-        image = raster.read(own).image
+        image = raster.read(window).image
         return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-
-    return read
-
-
-def labels_reader(path: str | os.PathLike[str]) -> ReadWindow:
-    """A reader of a label raster for `preview`; uses its overviews.
-
-    Raises:
-        RasterError: from the reader, when the file cannot be read.
-    """
-
-    def read(window: Window, shape: tuple[int, int]) -> NDArray[np.int64]:
-        span = ((window.row, window.row_stop), (window.col, window.col_stop))
-        try:
-            with rasterio.open(path) as dataset:
-                labels = dataset.read(1, window=span, out_shape=shape, resampling=Resampling.nearest)
-        except RasterioError as error:
-            raise RasterError(
-                f"{os.fspath(path)}: labels cannot be read ({error}); make them again"
-            ) from error
-        return labels.astype(np.int64)
 
     return read
 
