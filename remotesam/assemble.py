@@ -12,7 +12,7 @@ from remotesam.attributes import Attributes
 from remotesam.errors import StoreError
 from remotesam.final_labels import FinalLabels
 from remotesam.grid import TileGrid
-from remotesam.polygon_task import read_parts, read_rim
+from remotesam.polygon_task import read_parts
 from remotesam.seam_union import SeamUnion
 from remotesam.store import RunStore
 from remotesam.tile_task import segments_name
@@ -47,22 +47,27 @@ def assemble(store: RunStore, grid: TileGrid) -> Iterator[Batch]:
     Raises:
         StoreError: the files of the run do not fit together.
     """
-    union, attributes = SeamUnion(_tiles_of(store, grid)), Attributes()
     final = FinalLabels(store, grid)
+    union, attributes = SeamUnion(_tiles_of(final, grid)), Attributes()
     for index in range(len(grid)):
         own = final.of_tile(index)
         if len(own):
             attributes.add(index, own, store.get_table(segments_name(index)))
         ids, geometries = union.add(read_parts(store, index))
         yield Batch(index, ids, geometries, attributes.take(ids))
-    if len(union.waiting()):
-        raise StoreError(f"{store.url}: parts of segment {union.waiting()[0]} are missing; run again with --fresh")
+    waiting = union.waiting()
+    if len(waiting):
+        raise StoreError(f"{store.url}: parts of segment {waiting[0]} are missing; run again with --fresh")
 
 
-def _tiles_of(store: RunStore, grid: TileGrid) -> _TilesOf:
-    """Count the tiles of every id that reaches a rim; the others cannot continue anywhere."""
+def _tiles_of(final: FinalLabels, grid: TileGrid) -> _TilesOf:
+    """Count the tiles of every id that was joined; the others are in one tile.
+
+    Reaching the tile's edge would not do as a mark: two tiles can agree on an object of which one of them
+    gives a piece away to another segment right at the edge.
+    """
     counts = _TilesOf()
     for index in range(len(grid)):
-        for key in read_rim(store, index).tolist():
+        for key in final.shared(index).tolist():
             counts[key] = dict.get(counts, key, 0) + 1
     return _TilesOf((key, count) for key, count in counts.items() if count > 1)

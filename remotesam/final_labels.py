@@ -18,6 +18,9 @@ LUT_NAME = "match/lut.i64"
 OFFSETS_NAME = "match/offsets.i64"
 """(tiles + 1,) int64: where each tile's final ids start in the look-up table, counted in ids."""
 
+SHARED_NAME = "match/shared.u1"
+"""A byte for each final id in the look-up table: 1 = the segment has pieces in other tiles or labels."""
+
 KEPT_TILES = 16
 """Compressed label maps kept in memory: a row-major walk meets each neighbour again soon."""
 
@@ -53,6 +56,15 @@ class FinalLabels:
     def of_tile(self, index: int) -> NDArray[np.int64]:
         """(n_core,) int64: final id of each owned label of a tile, from label 1 on; 0 = removed."""
         return self._final_ids(index)
+
+    def shared(self, index: int) -> NDArray[np.int64]:
+        """(n,) final ids of a tile that may own pixels in other tiles too, ascending."""
+        start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
+        if start == stop:
+            return np.empty(0, np.int64)
+        flags = np.frombuffer(self._store.get(SHARED_NAME, start, stop), np.bool_)
+        ids = np.unique(self.of_tile(index)[flags])
+        return ids[ids > 0]
 
     def _read_part(self, tile: Tile, part: Window) -> NDArray[np.int64]:
         look_up = self._final_ids(tile.index)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from remotesam.components import Components, Edges, components
-from remotesam.final_labels import LUT_NAME, OFFSETS_NAME, FinalLabels
+from remotesam.final_labels import LUT_NAME, OFFSETS_NAME, SHARED_NAME, FinalLabels
 from remotesam.fragments import Decision, contacts, decide, small_segments
 from remotesam.grid import TileGrid
 from remotesam.seam_task import read_edges
@@ -96,10 +96,12 @@ _NONE = np.empty(0, np.int64)
 
 def _write_lut(store: RunStore, grid: TileGrid, final: Components) -> None:
     store.put(OFFSETS_NAME, final.offsets.astype("<i8").tobytes())
-    whole = io.BytesIO()
+    ids, shared = io.BytesIO(), np.zeros(int(final.offsets[-1]), np.bool_)
+    shared[final.joined] = True
     for index in range(len(grid)):
-        whole.write(final.lut(index).astype("<i8").tobytes())
-    store.put(LUT_NAME, whole.getvalue())
+        ids.write(final.lut(index).astype("<i8").tobytes())
+    store.put(LUT_NAME, ids.getvalue())
+    store.put(SHARED_NAME, shared.tobytes())
 
 
 def _core_areas(store: RunStore, index: int, n_core: int) -> np.ndarray:

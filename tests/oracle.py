@@ -31,9 +31,13 @@ def cells(seed: int, height: int, width: int, count: int) -> np.ndarray:
 
 def segment(raster: Path, output: Path, executor: Any = None, **settings: Any) -> Result:
     """A run with the colour segmenter."""
-    more = {name: settings.pop(name) for name in ("resume", "cancel", "listener", "segmenter") if name in settings}
+    more = {
+        name: settings.pop(name) for name in ("resume", "cancel", "listener", "segmenter") if name in settings
+    }
     config = make_config({**EXACT, **settings})
-    return run(str(raster), str(output), config, executor=executor, **{"segmenter": ColourSegmenter(), **more})
+    return run(
+        str(raster), str(output), config, executor=executor, **{"segmenter": ColourSegmenter(), **more}
+    )
 
 
 def polygons(result: Result, raster: Path, **settings: Any) -> list[bytes]:

@@ -4,10 +4,12 @@ import threading
 
 import numpy as np
 import pytest
+import shapely
 
 from remotesam import crew
 from remotesam.errors import Cancelled, ResumeError
 from remotesam.executors import SerialExecutor
+from remotesam.segmenter.protocol import Query
 from tests.fakes import ColourSegmenter
 from tests.oracle import cells, polygons, segment
 
@@ -52,6 +54,32 @@ def test_an_object_larger_than_many_tiles_is_one_polygon(make_raster, tmp_path):
     assert len(tiled(scene, tmp_path, 40, 15)) == 4
 
 
+class Disagreeing(ColourSegmenter):
+    """Cuts every region along a line that differs from chip to chip: no two tiles see the same objects."""
+
+    def propose(self, queries):
+        cut = []
+        for query in queries:
+            image = query.image.copy()
+            row, col = (int(v) for v in np.random.default_rng(int(image.sum())).integers(20, 100, 2))
+            image[: min(row, len(image) - 1)] ^= 1
+            image[:, :col] ^= 2
+            image[(query.image == 0).all(axis=2)] = 0
+            cut.append(Query(image, query.points))
+        return super().propose(cut)
+
+
+@pytest.mark.parametrize("merge", ["overlap", "best-match"])
+def test_tiles_that_disagree_still_give_a_coverage_that_holds_every_pixel_once(make_raster, tmp_path, merge):
+    scene = make_raster(cells(9, 240, 260, 50), "scene.tif")
+    settings = {"tile_size": 60, "padding": 25, "merge": merge, "min_area": 20, "absorb_area": 40}
+    result = segment(scene, tmp_path / "out.gpkg", segmenter=Disagreeing(), **settings)
+    found = np.array(shapely.from_wkb(polygons(result, scene, **settings)))
+    assert shapely.coverage_is_valid(found)
+    assert shapely.is_valid(found).all()
+    assert shapely.area(found).sum() == pytest.approx(result.coverage * 240 * 260)
+
+
 def test_without_merging_objects_are_cut_at_tile_borders(scene, tmp_path, whole):
     assert len(tiled(scene, tmp_path, merge="none")) > len(whole)
 
@@ -87,7 +115,10 @@ class StopAfter:
             self.cancel.set()
 
 
-@pytest.mark.parametrize(("event", "count"), [("tile", 1), ("tile", 7), ("step", 2), ("step", 25), ("step", 50)])
+STOPS = [("tile", 1), ("tile", 7), ("step", 2), ("step", 25), ("step", 50)]
+
+
+@pytest.mark.parametrize(("event", "count"), STOPS)
 def test_interrupted_and_resumed_equals_uninterrupted(scene, tmp_path, whole, event, count):
     stop = StopAfter(event, count)
     with pytest.raises(Cancelled):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -220,12 +218,12 @@ def _load_network(path: Path, name: str | None, *, video: bool) -> tuple[torch.n
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as error:
+    except OSError as error:
+        raise ModelUnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:
         raise CheckpointError(
             f"{path}: cannot be read as a checkpoint; it is damaged or another kind of file, fetch it again"
         ) from error
-    except OSError as error:
-        raise ModelUnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CheckpointError(
