@@ -205,8 +205,7 @@ def html_report(facts: RunFacts, image: ReadWindow, labels: ReadWindow, path: st
         html.picture(both, f"{name} beside its segments in random colours"),
         html.heading("Passes and segments"),
         html.plots(_plots(facts)),
-        html.heading("Largest segments"),
-        html.table(_largest(facts)),
+        *([html.heading("Largest segments"), html.table(_largest(facts))] if len(facts.segment_id) else []),
         html.heading("Time"),
         html.table([["stage", "seconds"], *([stage, f"{s:.1f}"] for stage, s in facts.stages.items())]),
         html.heading("Settings"),
@@ -236,11 +235,15 @@ def _plots(facts: RunFacts) -> list[str]:
         "stability": [one.stability_threshold for one in facts.passes],
     }
     covered = {"coverage": [100 * one.coverage for one in facts.passes]}
-    accepted = [one.accepted for one in facts.passes]
-    return [
+    over_passes = [
         line_plot("Coverage, % of valid pixels", "pass", steps, covered, top=100),
         line_plot("Thresholds", "pass", steps, thresholds),
-        bar_plot("Segments found", "pass", steps, accepted),
+    ]
+    if not len(facts.segment_id):
+        return over_passes
+    return [
+        *over_passes,
+        bar_plot("Segments found", "pass", steps, [one.accepted for one in facts.passes]),
         histogram("Segments by score", "predicted IoU", facts.score),
         histogram("Segments by area", facts.area_unit, facts.area, log=True),
         histogram("Segments by stability", "stability", facts.stability),

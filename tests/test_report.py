@@ -175,7 +175,10 @@ def test_report_says_everything_and_loads_nothing(tmp_path):
 def test_report_of_a_run_that_found_nothing(tmp_path):
     path = tmp_path / "r.html"
     html_report(facts(count=0, passes=[], coverage=0.0), grey, lambda w, s: np.zeros(s, int), path)
-    assert "0.0 %" in path.read_text()
+    page = path.read_text()
+    assert "0.0 %" in page
+    assert page.count("<svg") == 2
+    assert "Largest segments" not in page
 
 
 def test_the_largest_segments_come_first(tmp_path):
