@@ -29,6 +29,9 @@ _DRIVERS = {
     ".shp": "ESRI Shapefile",
 }
 
+_JSON = {"WRITE_BBOX": "YES", "COORDINATE_PRECISION": "9"}
+"""Nine decimals of a degree are 0.1 mm; GDAL's seven are a centimetre, a whole pixel of drone imagery."""
+
 _QUEUE = 4
 """Batches between the two threads: enough to keep GDAL busy, few enough to keep memory flat."""
 
@@ -127,9 +130,9 @@ class OgrSink:
             case ".geojson":
                 about = {"DESCRIPTION": json.dumps(self._metadata)} if self._metadata else {}
                 rfc = {"RFC7946": "YES"} if self._crs is not None else {}
-                return {"WRITE_BBOX": "YES", **rfc, **about}
+                return {**_JSON, **rfc, **about}
             case ".geojsonl" | ".geojsons":
-                return {"WRITE_BBOX": "YES", "RS": "NO"}
+                return {**_JSON, "RS": "NO"}
             case ".shp":
                 return {"2GB_LIMIT": "YES"}
             case ".fgb":

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from remotesam.polygons import SEAM_POINTS, Parts
+from remotesam.polygons import Parts
+from remotesam.rim import SEAM_POINTS
 
 PART_SCHEMA = pa.schema([("id", pa.int64()), ("geometry", pa.binary()), ("seams", pa.binary())])
 """`geometry`: WKB in raster px. `seams`: the `SEAM_POINTS` of the row's id as raw bytes; they stand in the

@@ -12,7 +12,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.polygons import SEAM_POINTS, Parts
+from remotesam.polygons import Parts
+from remotesam.rim import SEAM_POINTS
 
 
 @dataclass(slots=True)
@@ -55,10 +56,12 @@ class SeamUnion:
         Raises:
             ValueError: an id comes from more tiles than announced.
         """
+        if len(parts.ids) == 0:
+            return np.empty(0, np.int64), np.empty(0, object)
         ids, first = np.unique(parts.ids, return_index=True)
         groups = np.split(parts.geometries, first[1:])
         cuts = np.searchsorted(parts.seams["id"], ids)
-        seams = np.split(parts.seams, cuts[1:]) if len(ids) else []
+        seams = np.split(parts.seams, cuts[1:])
         done, merged, points = [], [], []
         for key, geometries, own_seams in zip(ids.tolist(), groups, seams, strict=True):
             waiting = self._waiting.get(key)
@@ -135,10 +138,10 @@ def _needed(
 ) -> NDArray[np.bool_]:
     """(n,) True = vertex of an open ring that must stay.
 
-    Three rules, each decided from what both polygons along a border see. A point on a straight line goes. A
-    crossing goes when the line between its two neighbours reaches the seam within the reach that both tiles
-    grant, provided that those neighbours stay. Of two neighbours that could both go under the second rule the
-    one with the smaller key goes.
+    A point on a straight line goes. A crossing goes when the line that replaces it is free on both sides of
+    the seam and passes close enough, provided that its ends stay. Where the end of one such line is a
+    crossing that could go as well, the one with the smaller key goes. All this is the same seen from the
+    polygons on either side of the border, to the last bit.
     """
     needed = np.ones(len(vertices), np.bool_)
     if len(points) == 0:
@@ -147,19 +150,62 @@ def _needed(
     known = _key(points["x"], points["y"])
     key = _key(vertices[:, 0].astype(np.int64), vertices[:, 1].astype(np.int64))
     at = np.minimum(np.searchsorted(known, key), len(known) - 1)
-    here = np.flatnonzero(known[at] == key)
-    p, q, r = vertices[here], vertices[before[here]], vertices[after[here]]
-    (px, py), (qx, qy) = (p - q).T, (r - q).T
-    cross = px * qy - py * qx
-    needed[here[cross == 0]] = False
-    slides = (cross != 0) & needed[before[here]] & needed[after[here]] & _within(p, q, r, points[at[here]])
-    candidate = np.zeros(len(vertices), np.bool_)
-    candidate[here[slides]] = True
-    for index in here[slides]:
-        rivals = [other for other in (before[index], after[index]) if candidate[other]]
-        if all(key[index] < key[other] for other in rivals):
-            needed[index] = False
+    at[known[at] != key] = -1
+    here = np.flatnonzero(at >= 0)
+    (px, py), (rx, ry) = (
+        (vertices[here] - vertices[before[here]]).T,
+        (vertices[after[here]] - vertices[here]).T,
+    )
+    needed[here[px * ry == py * rx]] = False
+    one, other = _crossings(vertices, here[needed[here]], at, after, points)
+    ends = before[one], after[other]
+    swap = key[ends[0]] > key[ends[1]]
+    one, other = np.where(swap, other, one), np.where(swap, one, other)
+    q, r = np.where(swap, ends[1], ends[0]), np.where(swap, ends[0], ends[1])
+    goes = needed[q] & needed[r]
+    goes &= _free(
+        vertices[q], vertices[r], vertices[one], vertices[other], points[at[one]], points[at[other]]
+    )
+    one, other, q, r = one[goes], other[goes], q[goes], r[goes]
+    rank = np.full(len(vertices), np.iinfo(np.int64).max)
+    own = np.minimum(key[one], key[other])
+    rank[one] = rank[other] = own
+    first = (own < rank[q]) & (own < rank[r])
+    needed[one[first]] = needed[other[first]] = False
     return needed
+
+
+def _crossings(
+    vertices: NDArray[np.float64],
+    here: NDArray[np.intp],
+    at: NDArray[np.intp],
+    after: NDArray[np.intp],
+    points: NDArray[np.void],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and last vertex, in ring order, of the crossings that both tiles would let go.
+
+    Args:
+        vertices: (n, 2) of open rings.
+        here: those that are at known points and not on a straight line.
+        at: (n,) index of each vertex in `points`, -1 = none.
+        after: (n,) the next vertex of the ring.
+        points: verdicts.
+
+    Returns:
+        Two vertices of one seam, or one twice where the border goes straight through.
+    """
+    free = np.zeros(len(vertices), np.bool_)
+    free[here] = points["low"][at[here]] < points["high"][at[here]]
+    upright = points["upright"][at]
+    axis = np.where(upright, 0, 1)
+    rows = np.arange(len(vertices))
+    onward = vertices[rows, axis] == vertices[after, axis]
+    pair = free & onward & free[after] & (upright == upright[after])
+    back = np.zeros(len(vertices), np.bool_)
+    back[after] = vertices[after, axis[after]] == vertices[rows, axis[after]]
+    single = free & ~onward & ~back
+    one = np.concatenate([np.flatnonzero(single), np.flatnonzero(pair)])
+    return one, np.concatenate([np.flatnonzero(single), after[pair]])
 
 
 def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -172,15 +218,37 @@ def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArr
     return before, after
 
 
-def _within(
-    p: NDArray[np.float64], q: NDArray[np.float64], r: NDArray[np.float64], points: NDArray[np.void]
+def _free(
+    q: NDArray[np.float64],
+    r: NDArray[np.float64],
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    grant: NDArray[np.void],
+    other_grant: NDArray[np.void],
 ) -> NDArray[np.bool_]:
-    """(n,) True = the line q-r meets the seam through the crossing p strictly between `low` and `high`."""
-    rows = np.arange(len(p))
-    along = points["upright"].astype(np.intp)
+    """(n,) True = the line q-r crosses the seam where both tiles allow it and passes close to both vertices.
+
+    Args:
+        q: (n, 2) the border's next vertex in one tile.
+        r: (n, 2) its next vertex in the other.
+        one: (n, 2) the crossing's vertex next to q.
+        other: (n, 2) the one next to r; may be the same.
+        grant: `SEAM_POINTS` of `one`.
+        other_grant: those of `other`.
+    """
+    rows = np.arange(len(q))
+    along = grant["upright"].astype(np.intp)
     across = 1 - along
-    back, forth = (q - p)[rows, across], (r - p)[rows, across]
-    split = back * forth < 0
-    share = np.divide(back, back - forth, out=np.zeros(len(p)), where=split)
-    hit = (q - p)[rows, along] + share * (r - q)[rows, along]
-    return split & (points["low"] < hit) & (hit < points["high"])
+    start, stop = (q - one)[rows, across], (r - one)[rows, across]
+    split = start * stop < 0
+    share = np.divide(start, start - stop, out=np.zeros(len(q)), where=split)
+    hit = q[rows, along] + share * (r - q)[rows, along]
+    line = r - q
+    length = np.hypot(*line.T)
+    close = split
+    for vertex, limits in ((one, grant), (other, other_grant)):
+        foot = hit - vertex[rows, along]
+        close &= (limits["low"] < foot) & (foot < limits["high"])
+        offset = vertex - q
+        close &= np.abs(line[:, 0] * offset[:, 1] - line[:, 1] * offset[:, 0]) <= limits["off"] * length
+    return close
