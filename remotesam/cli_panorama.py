@@ -139,8 +139,8 @@ def panorama(
         )
     if result.failed:
         raise RemotesamError(
-            f"{len(result.failed)} of {result.stats['views']} views failed (first: {result.failed[0]}); the rest "
-            f"is in {result.output}. Run the same command again to retry them"
+            f"{len(result.failed)} of {result.stats['views']} views failed (first: {result.failed[0]}); "
+            f"the rest is in {result.output}. Run the same command again to retry them"
         )
 
 

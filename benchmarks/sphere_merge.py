@@ -1,0 +1,114 @@
+"""Joining views of a synthetic sphere by each strategy: what the merge benchmark and its test run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.sphere_scenes import SphereScene, mean_iou
+from remotesam.components import Edges, components
+from remotesam.panorama_task import owned_first
+from remotesam.seams import Joins, contact_evidence, join_contact, join_overlap
+from remotesam.sphere.assemble import assemble
+from remotesam.sphere.evidence import label_solid_angles, view_evidence
+from remotesam.sphere.owner import owners_in_view
+
+Strategy = Literal["none", "best-match", "mutual-best", "overlap"]
+
+STRATEGIES: tuple[Strategy, ...] = ("none", "best-match", "mutual-best", "overlap")
+"""No merge; Remote SAMsing's contact strategies along the views' borders; ours."""
+
+
+class ViewedScene:
+    """A scene as its views have labelled it."""
+
+    def __init__(self, scene: SphereScene) -> None:
+        """Label all views."""
+        self.scene = scene
+        self.layout = scene.layout
+        self.owners = [owners_in_view(self.layout, index) for index in range(len(self.layout))]
+        self.labels, self.n_core = [], []
+        for view, owners in zip(self.layout.views, self.owners, strict=True):
+            labels, _, n_core = owned_first(scene.labels(view), owners == view.index)
+            self.labels.append(labels)
+            self.n_core.append(n_core)
+
+    def merged(self, strategy: Strategy) -> np.ndarray:
+        """(H, W) ids of the panorama after joining."""
+        joins: dict[Strategy, Callable[[], Edges]] = {
+            "none": lambda: Edges.concatenate([]),
+            "overlap": self._by_overlap,
+            "best-match": lambda: self._by_contact("best-match"),
+            "mutual-best": lambda: self._by_contact("mutual-best"),
+        }
+        return self._picture(joins[strategy]())
+
+    def score(self, strategy: Strategy) -> float:
+        """Mean IoU with the truth after joining, 0..1."""
+        return mean_iou(self.scene.truth, self.merged(strategy), self.scene.grid)
+
+    def _by_overlap(self) -> Edges:
+        views = self.layout.views
+        areas = [
+            label_solid_angles(view, labels, int(labels.max()))
+            for view, labels in zip(views, self.labels, strict=True)
+        ]
+        found = []
+        for one in range(len(views)):
+            for view in self.layout.neighbours(one):
+                other = view.index
+                if other < one:
+                    continue
+                evidence = view_evidence(
+                    views[one], view, self.labels[one], self.labels[other], self.owners[one]
+                )
+                joins = join_overlap(
+                    evidence,
+                    areas[one],
+                    areas[other],
+                    n_core_a=self.n_core[one],
+                    n_core_b=self.n_core[other],
+                )
+                found.append(Edges.of(joins, one, other))
+        return Edges.concatenate(found)
+
+    def _by_contact(self, strategy: Literal["best-match", "mutual-best"]) -> Edges:
+        """Neighbouring pixels of the panorama with different owners, over the seam too."""
+        views, grid = self.layout.views, self.scene.grid
+        owner = assemble(views, grid, lambda index: np.full(self.labels[index].shape, index, np.int32))
+        label = assemble(views, grid, self._owned_labels)
+        lines: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
+        across = (owner, np.roll(owner, -1, 1), label, np.roll(label, -1, 1))
+        down = (owner[:-1], owner[1:], label[:-1], label[1:])
+        for one, other, first, second in (across, down):
+            differ = one != other
+            rows = np.stack([one[differ], other[differ], first[differ], second[differ]])
+            swap = rows[0] > rows[1]
+            rows[:, swap] = rows[[1, 0, 3, 2]][:, swap]
+            keys = rows[0] * len(views) + rows[1]
+            for key in np.unique(keys):
+                lines[divmod(int(key), len(views))].append(rows[2:, keys == key])
+        found = []
+        for (one_index, other_index), pieces in lines.items():
+            line = np.concatenate(pieces, axis=1)
+            joins: Joins = join_contact(contact_evidence(line[0], line[1]), strategy)
+            found.append(Edges.of(joins, one_index, other_index))
+        return Edges.concatenate(found)
+
+    def _owned_labels(self, index: int) -> np.ndarray:
+        labels = self.labels[index]
+        return np.where(labels <= self.n_core[index], labels, 0).astype(np.int32)
+
+    def _picture(self, edges: Edges) -> np.ndarray:
+        joined = components(self.n_core, edges)
+
+        def final(index: int) -> np.ndarray:
+            labels = self.labels[index]
+            ids = np.zeros(int(labels.max()) + 1, np.int32)
+            ids[1 : self.n_core[index] + 1] = joined.lut(index)
+            return ids[labels]
+
+        return assemble(self.layout.views, self.scene.grid, final)
