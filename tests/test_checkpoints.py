@@ -190,6 +190,16 @@ def test_unknown_names_and_paths_say_what_there_is(tmp_path: Path) -> None:
         checkpoints.fetch("sam3-huge")
 
 
+def test_a_file_at_hand_wins_over_an_official_file_name(
+    tmp_path: Path, nano_state: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": nano_state}, "sam2.1_hiera_tiny.pt")
+    assert loading.check("sam2.1_hiera_tiny.pt").architecture == "nano"
+    with pytest.raises(ModelUnavailableError):
+        checkpoints.resolve("sam2.1-tiny")
+
+
 def test_offline_says_where_to_put_the_file(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = checkpoints.CHECKPOINTS["sam2.1-tiny"]
     offline = dataclasses.replace(tiny, url="http://127.0.0.1:9/sam2.1_hiera_tiny.pt")

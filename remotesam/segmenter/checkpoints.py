@@ -163,15 +163,15 @@ def resolve(name_or_path: str) -> tuple[str | None, Path]:
         ModelUnavailableError: No such name, or the file is not there.
         CheckpointError: The named checkpoint's file is there but has another size than it must.
     """
+    named = Path(name_or_path).expanduser()
+    if name_or_path not in CHECKPOINTS and named.is_file():
+        return None, named
     checkpoint = _known(name_or_path)
     if checkpoint is None:
-        path = Path(name_or_path).expanduser()
-        if not path.is_file():
-            raise ModelUnavailableError(
-                f"model {name_or_path!r} is neither a file nor a known name; "
-                f"give the path of a .pt file or one of {', '.join(CHECKPOINTS)}"
-            )
-        return None, path
+        raise ModelUnavailableError(
+            f"model {name_or_path!r} is neither a file nor a known name; "
+            f"give the path of a .pt file or one of {', '.join(CHECKPOINTS)}"
+        )
     path = expected_path(checkpoint)
     if not path.is_file():
         raise ModelUnavailableError(_how_to_get(checkpoint, path))
