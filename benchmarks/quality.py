@@ -77,8 +77,8 @@ def main() -> None:
         timed = "–" if arguments.segments else f"{took:.0f}"
         rows += [[name, *row, timed if index == 0 else "–"] for index, row in enumerate(scores)]
         print(f"{name} done", *judged.notes, file=sys.stderr, flush=True)
-    options = " ".join(extra) or "default"
-    print(f"{datetime.date.today()}, {machine()}, model {arguments.model}, options: {options}")
+    what = f"segments of {arguments.segments.name}" if arguments.segments else f"model {arguments.model}"
+    print(f"{datetime.date.today()}, {machine()}, {what}{', options: ' * bool(extra)}{' '.join(extra)}")
     if arguments.crop:
         print(f"Images cropped to the {arguments.crop} × {arguments.crop} px at their top left.")
     print()

@@ -74,7 +74,7 @@ def figures(values: Sequence[tuple[str, str]]) -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """A table whose first row is its titles; columns of numbers are set to the right."""
-    numeric = [all(_is_number(row[column]) for row in rows[1:]) for column in range(len(rows[0]))]
+    numeric = [all(is_figure(row[column]) for row in rows[1:]) for column in range(len(rows[0]))]
 
     def line(cells: Sequence[str], tag: str) -> str:
         marks = (' class="number"' if number else "" for number in numeric)
@@ -86,8 +86,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table><tr>{line(rows[0], "th")}</tr>{body}</table></div>'
 
 
-def _is_number(cell: str) -> bool:
-    return cell in ("–", "") or cell[0].isdigit() or cell[0] in "-−"
+def is_figure(cell: str) -> bool:
+    """True for a table cell that is a number or stands for a missing one."""
+    return cell in ("–", "") or cell.lstrip("-−")[:1].isdigit()
 
 
 def picture(image: NDArray[np.uint8], text: str) -> str:

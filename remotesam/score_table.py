@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from remotesam.report_page import is_figure
 from remotesam.scoring import BoxScores, Evaluation, ObjectScores
 
 Rows = list[list[str]]
@@ -90,10 +91,7 @@ def plain(value: float) -> str:
 def markdown(rows: Rows) -> str:
     """A Markdown table whose columns line up in a terminal too: names left, figures right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    named = [
-        not any(any(char.isdigit() for char in row[column]) for row in rows[1:])
-        for column in range(len(widths))
-    ]
+    named = [not all(is_figure(row[column]) for row in rows[1:]) for column in range(len(widths))]
 
     def line(cells: list[str]) -> str:
         aligned = (

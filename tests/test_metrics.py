@@ -22,6 +22,7 @@ from remotesam.metrics import (
     merge_boxes,
     seam_count,
 )
+from remotesam.score_table import markdown
 
 
 def table_of(segments, references, valid=None):
@@ -341,3 +342,13 @@ def test_classes_of_overlapping_objects_count_a_pixel_once_per_class():
     found = scoring.score("m", ArrayLabels("s", np.array([[1, 1, 1, 0, 0, 0]])), references, 1, 6)
     assert found.classes["roof"].coverage == pytest.approx(3 / 5)
     assert found.classes["roof"].asa == found.asa == pytest.approx(3 / 5)
+
+
+def test_the_table_lines_up_and_sets_figures_to_the_right():
+    rows = [["scene", "det", "rate"], ["naip_40.1", "9.5", "–"], ["k", "100.0", "1.0 (0.5)"]]
+    assert markdown(rows).splitlines() == [
+        "| scene     |   det |      rate |",
+        "|-----------|------:|----------:|",
+        "| naip_40.1 |   9.5 |         – |",
+        "| k         | 100.0 | 1.0 (0.5) |",
+    ]
