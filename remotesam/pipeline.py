@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,18 @@ def run(
     )
 
 
+def each_tile(job: Job, crew: Crew, stage: str, task: Task) -> None:
+    """Run a task over the tiles of a stage that are not finished; its files are named after the stage.
+
+    Raises:
+        RemotesamError: a tile failed; stages after the first have no use for partial results.
+    """
+    total = len(job.grid)
+    finished = RunStore(job.run_url).finished(stage, ".i64" if stage == "contacts" else ".arrow")
+    todo = [index for index in range(total) if index not in finished]
+    must_succeed(run_stage(stage, task, todo, total, crew), stage)
+
+
 def retry(directory: str, *, listener: Listener = silent) -> Result:
     """Run again what a run directory says, which takes up the failed tiles and only those.
 
@@ -227,9 +240,9 @@ class _Run:
             self.found = self.store.get_json(SUMMARY_NAME)
             return
         with self._timed("seams"):
-            self._each_tile("seams", match_seams)
+            each_tile(self.job, self.crew, "seams", match_seams)
         with self._timed("match"):
-            self.found = match(self.job, self._each_tile)
+            self.found = match(self.job, partial(each_tile, self.job, self.crew))
         for chain in self.found["long"]:
             self.crew.listener(
                 "warning",
@@ -240,19 +253,12 @@ class _Run:
     def trace(self) -> None:
         """Polygon parts of every tile."""
         with self._timed("polygons"):
-            self._each_tile("polygons", trace_tile)
+            each_tile(self.job, self.crew, "polygons", trace_tile)
 
     def write(self, output: str) -> pa.Table:
         """The polygon file; returns the attributes of all segments."""
         with self._timed("write"):
             return write_polygons(self.job, self.store, output, self.crew.listener)
-
-    def _each_tile(self, stage: str, task: Task) -> None:
-        suffix = ".i64" if stage == "contacts" else ".arrow"
-        total = len(self.job.grid)
-        finished = self.store.finished(stage, suffix)
-        todo = [index for index in range(total) if index not in finished]
-        must_succeed(run_stage(stage, task, todo, total, self.crew), stage)
 
     def _discard_if_changed(self, match_inputs: dict[str, Any]) -> None:
         """Throw away stages that were made with other settings or from other tiles."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from remotesam.errors import (
     Cancelled,
@@ -24,6 +25,7 @@ from remotesam.errors import (
 from remotesam.grid import Tile
 from remotesam.labels import core_first, statistics
 from remotesam.multipass import ChipResult, segment_chip
+from remotesam.store import RunStore
 from remotesam.workbench import Workbench
 
 HOPELESS = (CheckpointError, ConfigError, DeviceError, ModelUnavailableError, StoreError)
@@ -79,6 +81,38 @@ def read_summary(table: pa.Table) -> Summary:
     return summary
 
 
+def write_tile(
+    store: RunStore, tile: Tile, result: ChipResult, valid: NDArray[np.bool_], seconds: float
+) -> Summary:
+    """Write a segmented chip to the run; the tile is done when its table is there.
+
+    Args:
+        store: the run.
+        tile: where the chip lies.
+        result: labels and segments of the chip.
+        valid: (H, W) of the chip, True = data.
+        seconds: what the tile took.
+
+    Returns:
+        The summary that is kept with the tile.
+    """
+    labels, order, n_core = core_first(result.labels, tile.core_in_chip)
+    table, core_area = _segment_table(tile, labels, order, result)
+    summary: Summary = {
+        "tile": tile.index,
+        "segments": n_core,
+        "valid": int(valid[tile.core_in_chip.slices].sum()),
+        "covered": core_area,
+        "passes": [asdict(report) for report in result.passes],
+        "seconds": round(seconds, 3),
+    }
+    store.put_labels(labels_name(tile.index), labels, tile.chip)
+    store.put_table(
+        segments_name(tile.index), table.replace_schema_metadata({"summary": json.dumps(summary)})
+    )
+    return summary
+
+
 def _segment(bench: Workbench, tile: Tile) -> Summary:
     started = time.perf_counter()
     bench.stop_if_cancelled()
@@ -89,20 +123,7 @@ def _segment(bench: Workbench, tile: Tile) -> Summary:
         )
     else:
         result = ChipResult(np.zeros(tile.chip.shape, np.int32), [], [])
-    labels, order, n_core = core_first(result.labels, tile.core_in_chip)
-    table, core_area = _segment_table(tile, labels, order, result)
-    summary: Summary = {
-        "tile": tile.index,
-        "segments": n_core,
-        "valid": int(chip.valid[tile.core_in_chip.slices].sum()),
-        "covered": core_area,
-        "passes": [asdict(report) for report in result.passes],
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    bench.store.put_labels(labels_name(tile.index), labels, tile.chip)
-    metadata = {"summary": json.dumps(summary)}
-    bench.store.put_table(segments_name(tile.index), table.replace_schema_metadata(metadata))
-    return summary
+    return write_tile(bench.store, tile, result, chip.valid, time.perf_counter() - started)
 
 
 def _segment_table(

@@ -1,4 +1,4 @@
-"""Runs over images whose objects are regions of one colour: the whole image segmented at once is the oracle."""
+"""Runs over images whose objects are regions of one colour: segmenting the whole at once is the oracle."""
 
 from __future__ import annotations
 
