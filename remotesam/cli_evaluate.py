@@ -26,7 +26,12 @@ import click
     "--tile-size", type=click.IntRange(2), metavar="PX", help="Tile size of the run, for the seam rate."
 )
 @click.option(
-    "--json", "json_file", metavar="FILE", help="Write all scores; - prints them instead of a table."
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Write all scores; as the last word on the line, print them instead of a table.",
 )
 @click.option("--html", "html_file", metavar="FILE", help="Write a page with the scores and a picture.")
 def evaluate(

@@ -336,6 +336,12 @@ def test_command_prints_a_table_and_writes_json_and_html(tmp_path, image):
     assert "http" not in page.read_text().replace("http://www.w3.org", "")
 
 
+def test_json_without_a_file_is_printed(tmp_path, image):
+    found, true = write_boxes(tmp_path / "f.gpkg", FOUND), write_boxes(tmp_path / "t.gpkg", TRUE)
+    result = CliRunner().invoke(command, [found, true, "--raster", image, "--json"], catch_exceptions=False)
+    assert json.loads(result.output)["scores"][0]["segments"] == 4
+
+
 def write_cells(path, side, height, width, shift):
     """A label raster of wavy cells, written block by block; `side` px wide."""
     block = 2048
