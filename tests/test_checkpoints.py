@@ -5,8 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pickle
+import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +21,6 @@ from remotesam.errors import CheckpointError, ConfigError, DeviceError, ModelUna
 from remotesam.segmenter import checkpoints, loading
 from remotesam.segmenter.architectures import ARCHITECTURES, build
 from remotesam.segmenter.download import download
-from tests.conftest import WebServer
 
 OFFICIAL = [name for name in ARCHITECTURES if name != "nano"]
 
@@ -211,23 +215,70 @@ def test_offline_says_where_to_put_the_file(models: Path, monkeypatch: pytest.Mo
         loading.check("sam2.1-tiny")
 
 
+@dataclasses.dataclass
+class FileServer:
+    """Serves `tmp_path` over http with byte ranges."""
+
+    url: str = ""
+    requests: list[str] = field(default_factory=list)
+    break_next: int = 0
+    """So many of the next answers stop in the middle, as on a lost connection."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[FileServer]:
+    state = FileServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.requests.append(self.path)
+            file = tmp_path / self.path.lstrip("/")
+            if not file.is_file():
+                self.send_error(404)
+                return
+            data = file.read_bytes()
+            asked = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(asked[1]) if asked else 0
+            if start >= len(data):
+                self.send_error(416)
+                return
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(len(data) - start))
+            self.end_headers()
+            broken = state.break_next > 0
+            state.break_next -= broken
+            self.wfile.write(data[start : (start + len(data)) // 2 if broken else None])
+
+        def log_message(self, *args: object) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
 DATA = bytes(range(256)) * 20_000
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
-def test_an_interrupted_download_continues_where_it_stopped(tmp_path: Path, web_server: WebServer) -> None:
+def test_an_interrupted_download_continues_where_it_stopped(tmp_path: Path, web: FileServer) -> None:
     (tmp_path / "file.bin").write_bytes(DATA)
     target, seen = tmp_path / "models" / "model.pt", []
-    web_server.break_next = 9  # more often than one call tries again
+    web.break_next = 9  # more often than one call tries again
     with pytest.raises(ModelUnavailableError, match="continues where it stopped"):
-        download(f"{web_server.url}/file.bin", target, size=len(DATA), sha256=DIGEST)
+        download(f"{web.url}/file.bin", target, size=len(DATA), sha256=DIGEST)
     part = target.with_name("model.pt.part")
     kept = part.stat().st_size
     assert 0 < kept < len(DATA)
     assert not target.exists()
-    web_server.break_next = 1
+    web.break_next = 1
     download(
-        f"{web_server.url}/file.bin",
+        f"{web.url}/file.bin",
         target,
         size=len(DATA),
         sha256=DIGEST,
@@ -239,44 +290,47 @@ def test_an_interrupted_download_continues_where_it_stopped(tmp_path: Path, web_
     assert seen[-1] == (len(DATA), len(DATA))
 
 
-def test_a_stale_longer_or_complete_part_is_handled(tmp_path: Path, web_server: WebServer) -> None:
+def test_a_stale_longer_or_complete_part_is_handled(tmp_path: Path, web: FileServer) -> None:
     (tmp_path / "file.bin").write_bytes(DATA)
     target = tmp_path / "model.pt"
     part = target.with_name("model.pt.part")
     part.write_bytes(DATA + b"more")
-    download(f"{web_server.url}/file.bin", target, size=len(DATA), sha256=DIGEST)
+    download(f"{web.url}/file.bin", target, size=len(DATA), sha256=DIGEST)
     assert target.read_bytes() == DATA
     part.write_bytes(DATA)
-    requests = len(web_server.requests)
-    download(f"{web_server.url}/file.bin", target, size=len(DATA), sha256=DIGEST)
-    assert len(web_server.requests) == requests, "a complete part needs no server"
+    requests = len(web.requests)
+    download(f"{web.url}/file.bin", target, size=len(DATA), sha256=DIGEST)
+    assert len(web.requests) == requests, "a complete part needs no server"
+    part.write_bytes(DATA + b"more")
+    download(f"{web.url}/file.bin", target, size=None, sha256=DIGEST)  # the server refuses the range
+    assert target.read_bytes() == DATA
 
 
 @pytest.mark.parametrize(("size", "sha256"), [(len(DATA) + 1, None), (len(DATA), "0" * 64), (None, "0" * 64)])
 def test_a_wrong_file_from_the_server_is_not_kept(
-    size: int | None, sha256: str | None, tmp_path: Path, web_server: WebServer
+    size: int | None, sha256: str | None, tmp_path: Path, web: FileServer
 ) -> None:
     (tmp_path / "file.bin").write_bytes(DATA)
     with pytest.raises(CheckpointError) as caught:
-        download(f"{web_server.url}/file.bin", tmp_path / "model.pt", size=size, sha256=sha256)
+        download(f"{web.url}/file.bin", tmp_path / "model.pt", size=size, sha256=sha256)
     one_line(caught.value)
     assert not list(tmp_path.glob("model.pt*"))
 
 
-def test_a_missing_page_is_one_line(tmp_path: Path, web_server: WebServer) -> None:
+def test_a_missing_page_is_one_line(tmp_path: Path, web: FileServer) -> None:
     with pytest.raises(ModelUnavailableError, match="404") as caught:
-        download(f"{web_server.url}/none.bin", tmp_path / "model.pt", size=None, sha256=None)
+        download(f"{web.url}/none.bin", tmp_path / "model.pt", size=None, sha256=None)
     one_line(caught.value)
-    assert len(web_server.requests) == 1, "a refusal is final"
+    assert len(web.requests) == 1, "a refusal is final"
 
 
 def test_load_fetches_a_known_model(
-    tmp_path: Path, web_server: WebServer, nano_state: dict, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, web: FileServer, nano_state: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save({"model": nano_state}, tmp_path / "there.pt")
     digest = hashlib.sha256((tmp_path / "there.pt").read_bytes()).hexdigest()
     entry = checkpoints.Checkpoint(
-        "nano", "remote_nano.pt", f"{web_server.url}/there.pt", (tmp_path / "there.pt").stat().st_size, digest
+        "nano", "remote_nano.pt", f"{web.url}/there.pt", (tmp_path / "there.pt").stat().st_size, digest
     )
     monkeypatch.setitem(checkpoints.CHECKPOINTS, "nano", entry)
     assert loading.load("nano").digest == digest
