@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,37 +37,40 @@ _FLAT = 0.05
 """Slope of the count, in logarithms, below which a line says nothing: the count has jumped."""
 
 
+def check_baselines(names: Sequence[str], pixels: int) -> None:
+    """Refuse what cannot work, before any work is done.
+
+    Raises:
+        ConfigError: there is no such method, or scikit-image is not installed.
+        InputError: an image of so many pixels is too large for methods that cannot stream.
+    """
+    for name in names:
+        if name not in BASELINES:
+            raise ConfigError(f"baseline {name!r}: choose from {', '.join(BASELINES)}")
+        if pixels > MAX_PIXELS:
+            raise InputError(
+                f"baseline {name}: {pixels / 1e6:.0f} Mpx do not fit in memory; judge a part, at most "
+                f"{MAX_PIXELS / 1e6:.0f} Mpx"
+            )
+    if names and importlib.util.find_spec("skimage") is None:
+        raise ConfigError(f"baseline {names[0]}: scikit-image is missing; pip install 'remotesam[eval]'")
+
+
 def baseline(
     name: str, image: NDArray[np.uint8], valid: NDArray[np.bool_], segments: int
 ) -> NDArray[np.int32]:
     """Segment an image into a wanted number of segments; their parameter is searched.
 
     Args:
-        name: one of `BASELINES`.
+        name: one of `BASELINES`; see `check_baselines`.
         image: (H, W, 3) uint8 RGB.
         valid: (H, W), True = data; the rest gets no label.
-        segments: how many are wanted; the nearest number found is returned.
+        segments: how many are wanted, ≥ 1; the nearest number found is returned.
 
     Returns:
         (H, W) labels from 1, 0 = not valid.
-
-    Raises:
-        ConfigError: there is no such method, or scikit-image is not installed.
-        InputError: the image is too large for a method that cannot stream.
     """
-    if name not in BASELINES:
-        raise ConfigError(f"baseline {name!r}: choose from {', '.join(BASELINES)}")
-    if valid.size > MAX_PIXELS:
-        raise InputError(
-            f"baseline {name}: {valid.size / 1e6:.0f} Mpx do not fit in memory; judge a part, at most "
-            f"{MAX_PIXELS / 1e6:.0f} Mpx"
-        )
-    try:
-        from skimage import segmentation
-    except ImportError as error:
-        raise ConfigError(
-            f"baseline {name}: scikit-image is missing; pip install 'remotesam[eval]'"
-        ) from error
+    from skimage import segmentation
 
     def slic(amount: float) -> NDArray[np.int32]:
         labels = segmentation.slic(image, n_segments=round(amount), compactness=COMPACTNESS, start_label=1)

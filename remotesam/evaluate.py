@@ -17,7 +17,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from remotesam import __version__
-from remotesam.baselines import TOLERANCE, baseline
+from remotesam.baselines import TOLERANCE, baseline, check_baselines
 from remotesam.comparison import comparison
 from remotesam.errors import ConfigError, InputError
 from remotesam.label_sources import (
@@ -112,42 +112,24 @@ def evaluate(
     notes: list[str] = []
     with ExitStack() as stack:
         facts = stored_facts(paths[0])
-        image = _image(paths, raster, facts, resolution)
+        image = _image(raster, facts, resolution)
         if image is not None:
             stack.enter_context(image)
         if baselines and image is None:
             raise ConfigError("baselines need the image: name it with --raster")
-        read = [
-            read_polygons(path, class_field if path == paths[1] else None) if is_vector(path) else None
-            for path in paths
-        ]
-        if class_field is not None and read[1] is None:
-            raise ConfigError(f"{paths[1]}: a label raster has no attributes; leave --class-field away")
+        check_baselines(baselines, 0 if image is None else image.spec.window.area)
+        read = _read(paths, class_field)
         grid = _grid(paths, read, image, facts, resolution)
-        judge = _Judge(read[1], paths[1], grid, image, boxes=boxes, background=background)
         if tile_size is None:
             tile_size = _stored_tile_size(facts, grid, notes)
+        judge = _Judge(read[1], paths[1], grid, image, boxes=boxes, background=background)
         judged = _source(paths[0], read[0], grid, overlapping=False)
         scores = [judge("segments", judged, tile_size)]
-        if scores[0].objects == 0:
-            raise InputError(
-                f"{paths[1]}: no object lies on the {grid.height}×{grid.width} px compared; check its CRS "
-                "(a grid without CRS takes coordinates as pixels) or name the image with --raster"
-            )
-        wanted = scores[0].segments
-        if baselines and not wanted:
-            notes.append("No baselines: there are no segments whose number they could match.")
-        for name in baselines if wanted else ():
-            assert image is not None
-            chip = image.read(image.spec.window)
-            superpixels = ArrayLabels(name, baseline(name, chip.image, chip.valid, wanted))
-            scores.append(judge(name, superpixels, None))
-            if abs(scores[-1].segments - wanted) > TOLERANCE * wanted:
-                notes.append(f"{name} could not make {wanted} segments, but {scores[-1].segments}.")
         drawn = None
-        if picture and image is not None:
-            size = (grid.height, grid.width)
-            drawn = comparison(image_reader(image), judged, judge.objects, *size)
+        if image is not None:
+            scores += _judge_baselines(baselines, image, judge, scores[0].segments, notes)
+            if picture:
+                drawn = comparison(image_reader(image), judged, judge.objects, grid.height, grid.width)
     return Judgement(
         segments=paths[0],
         reference=paths[1],
@@ -183,6 +165,16 @@ class _Judge:
         self.objects = _source(path, polygons, grid, overlapping=True)
 
     def __call__(self, method: str, labels: LabelSource, tile_size: int | None) -> Evaluation | BoxScores:
+        scores = self._score(method, labels, tile_size)
+        if scores.objects == 0:
+            size = f"{self._grid.height}×{self._grid.width}"
+            raise InputError(
+                f"{self.objects.name}: no object lies on the {size} px compared; check its CRS (a grid "
+                "without CRS takes coordinates as pixels) or name the image with --raster"
+            )
+        return scores
+
+    def _score(self, method: str, labels: LabelSource, tile_size: int | None) -> Evaluation | BoxScores:
         valid = None if self._image is None else self._valid
         size = (self._grid.height, self._grid.width)
         if self._boxes is not None:
@@ -202,8 +194,37 @@ class _Judge:
         return self._image.read_native(window).valid
 
 
+def _judge_baselines(
+    names: Sequence[str], image: Raster, judge: _Judge, wanted: int, notes: list[str]
+) -> list[Evaluation | BoxScores]:
+    """Scores of superpixels of the whole image, `wanted` of them."""
+    if not names:
+        return []
+    if not wanted:
+        notes.append("No baselines: there are no segments whose number they could match.")
+        return []
+    scores = []
+    chip = image.read(image.spec.window)
+    for name in names:
+        scores.append(judge(name, ArrayLabels(name, baseline(name, chip.image, chip.valid, wanted)), None))
+        if abs(scores[-1].segments - wanted) > TOLERANCE * wanted:
+            notes.append(f"{name} could not make {wanted} segments, but {scores[-1].segments}.")
+    return scores
+
+
+def _read(paths: list[str], class_field: str | None) -> list[Polygons | None]:
+    """The polygons of both files; None for a label raster."""
+    if class_field is not None and not is_vector(paths[1]):
+        raise ConfigError(f"{paths[1]}: a label raster has no attributes; leave --class-field away")
+    fields = (None, class_field)
+    return [
+        read_polygons(path, field) if is_vector(path) else None
+        for path, field in zip(paths, fields, strict=True)
+    ]
+
+
 def _image(
-    paths: list[str], raster: str | os.PathLike[str] | None, facts: dict[str, str], resolution: float | None
+    raster: str | os.PathLike[str] | None, facts: dict[str, str], resolution: float | None
 ) -> Raster | None:
     """The image behind the segments: the one named, or the one in their metadata if it is still there."""
     if raster is not None:
