@@ -30,9 +30,9 @@ from remotesam.crew import crew_of
 from remotesam.match import match
 from remotesam.multipass import ChipResult, Segment
 from remotesam.outputs import write_polygons
-from remotesam.pipeline import each_tile
 from remotesam.polygon_task import trace_tile
 from remotesam.raster_spec import RasterSpec
+from remotesam.scale_run import each_tile
 from remotesam.seam_task import match_seams
 from remotesam.segmenter.protocol import NetworkCalls
 from remotesam.store import RunStore
@@ -149,7 +149,7 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
             found = stage("match", lambda: match(job, lambda name, task: each_tile(job, crew, name, task)))
             stage("polygons", lambda: each_tile(job, crew, "polygons", trace_tile))
             output = folder / "out.gpkg"
-            table = stage("write", lambda: write_polygons(job, store, str(output), crew.listener))
+            table = stage("write", lambda: write_polygons(job, store, str(output), crew))
         total = sum(float(str(value)) for name, value in row.items() if name.endswith("_s"))
         row |= {
             "total_s": round(total, 1),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from remotesam.attributes import Attributes
 from remotesam.errors import StoreError
 from remotesam.final_labels import FinalLabels
-from remotesam.grid import TileGrid
+from remotesam.fuse_stage import SEGMENTS_NAME
 from remotesam.polygon_task import read_parts
 from remotesam.seam_union import SeamUnion
 from remotesam.store import RunStore
 from remotesam.tile_task import segments_name
+from remotesam.workbench import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +41,81 @@ class _TilesOf(dict[int, int]):
         return 1
 
 
-def assemble(store: RunStore, grid: TileGrid) -> Iterator[Batch]:
+def assemble(job: Job, store: RunStore) -> Iterator[Batch]:
     """Put the segments of a finished polygon stage together.
 
     Holds in memory only the parts of segments that still wait for a tile.
 
+    Args:
+        job: the run.
+        store: its directory.
+
     Raises:
         StoreError: the files of the run do not fit together.
     """
-    final = FinalLabels(store, grid)
-    union, attributes = SeamUnion(_tiles_of(final, grid)), Attributes()
-    for index in range(len(grid)):
-        own = final.of_tile(index)
-        if len(own):
-            attributes.add(index, own, store.get_table(segments_name(index)))
+    source: _Attributes = _Streamed(job, store) if len(job.config.tile_size) == 1 else _Fused(job, store)
+    union = SeamUnion(source.tiles_of())
+    for index in range(len(job.grid)):
+        source.reach(index)
         ids, geometries = union.add(read_parts(store, index))
-        yield Batch(index, ids, geometries, attributes.take(ids))
+        yield Batch(index, ids, geometries, source.take(ids))
     waiting = union.waiting()
     if len(waiting):
         raise StoreError(f"{store.url}: parts of segment {waiting[0]} are missing; run again with --fresh")
 
 
-def _tiles_of(final: FinalLabels, grid: TileGrid) -> _TilesOf:
-    """Count the tiles of every id that was joined; the others are in one tile.
+class _Attributes(Protocol):
+    def tiles_of(self) -> _TilesOf: ...
 
-    Reaching the tile's edge would not do as a mark: two tiles can agree on an object of which one of them
-    gives a piece away to another segment right at the edge.
-    """
+    def reach(self, index: int) -> None: ...
+
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]: ...
+
+
+class _Streamed:
+    """Attributes gathered from the tiles' own tables as they are reached."""
+
+    def __init__(self, job: Job, store: RunStore) -> None:
+        self._grid, self._store = job.grid, store
+        self._final = FinalLabels(store, job.grid)
+        self._gathered = Attributes(max(job.config.tile_size))
+
+    def tiles_of(self) -> _TilesOf:
+        # Reaching the tile's edge would not do as a mark: two tiles can agree on an object of which one of
+        # them gives a piece away to another segment right at the edge.
+        return _count(self._final.shared(index) for index in range(len(self._grid)))
+
+    def reach(self, index: int) -> None:
+        own = self._final.of_tile(index)
+        if len(own):
+            self._gathered.add(index, own, self._store.get_table(segments_name(index)))
+
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
+        return self._gathered.take(ids)
+
+
+class _Fused:
+    """Attributes of segments that were chosen from several scales."""
+
+    def __init__(self, job: Job, store: RunStore) -> None:
+        table = store.get_table(SEGMENTS_NAME)
+        self._columns = {name: table[name].to_numpy() for name in table.column_names}
+        self._tiles, self._store = len(job.grid), store
+
+    def tiles_of(self) -> _TilesOf:
+        return _count(np.unique(read_parts(self._store, index).ids) for index in range(self._tiles))
+
+    def reach(self, index: int) -> None:
+        """Everything is known from the start."""
+
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
+        return {name: values[ids - 1] for name, values in self._columns.items()}
+
+
+def _count(ids_of_tiles: Iterable[NDArray[np.int64]]) -> _TilesOf:
+    """In how many tiles each id is met, for those met more than once."""
     counts = _TilesOf()
-    for index in range(len(grid)):
-        for key in final.shared(index).tolist():
+    for ids in ids_of_tiles:
+        for key in ids.tolist():
             counts[key] = dict.get(counts, key, 0) + 1
     return _TilesOf((key, count) for key, count in counts.items() if count > 1)

@@ -29,6 +29,8 @@ _ROW = np.dtype(
 class Attributes:
     """Gathers rows by final id, tile by tile; holds only ids that were not asked for yet."""
 
+    scale: int
+    """Tile size of the run, px."""
     _rows: dict[int, np.void] = field(default_factory=dict)
 
     def add(self, tile: int, ids: NDArray[np.int64], table: pa.Table) -> None:
@@ -59,6 +61,10 @@ class Attributes:
             known = self._rows.get(key)
             self._rows[key] = row.copy() if known is None else _merged(known, row)
 
+    def ids(self) -> NDArray[np.int64]:
+        """(n,) ids that were not taken yet, ascending."""
+        return np.array(sorted(self._rows), np.int64)
+
     def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
         """Columns of complete segments, which are forgotten here.
 
@@ -66,7 +72,8 @@ class Attributes:
             ids: (n,) final ids, each once.
 
         Returns:
-            area_px, score, stability, pass (of the largest piece), tile (the first), tiles, touches_seam.
+            area_px, score, stability, pass (of the largest piece), tile (the first), tiles, touches_seam,
+            scale (px).
 
         Raises:
             StoreError: an id has polygons but no segment.
@@ -85,6 +92,7 @@ class Attributes:
             "tile": rows["tile"],
             "tiles": rows["tiles"],
             "touches_seam": rows["touches_seam"],
+            "scale": np.full(len(rows), self.scale, np.int32),
         }
 
 

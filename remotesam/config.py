@@ -6,6 +6,7 @@ Defaults are those of Remote SAMsing (arXiv 2605.00256, Table 2) unless a field 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -225,7 +226,7 @@ def make_config(settings: Mapping[str, Any] | None = None, **more: Any) -> Confi
         raise ConfigError(_readable(error)) from None
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The settings in a YAML or JSON file, not validated yet.
 
     Raises:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
+from remotesam.config import Config
+from remotesam.errors import ConfigError
 from remotesam.executors import Executor, SerialExecutor, ThreadExecutor
+from remotesam.gpus import visible_gpus
 from remotesam.progress import Listener
 from remotesam.segmenter.protocol import Segmenter
 from remotesam.stages import Crew
@@ -28,6 +31,8 @@ def crew_of(
     cancel: threading.Event,
     listener: Listener,
     wanted: Client | str | None,
+    *,
+    model: bool = True,
 ) -> Iterator[Crew]:
     """The executor that was asked for, closed in the end.
 
@@ -38,11 +43,9 @@ def crew_of(
         listener: is told what happens.
         wanted: a Dask client, "dask", "threads" or "serial"; None chooses by the job's settings: threads of
             this process for `auto`, this thread alone for 1, else processes under Dask.
+        model: False when no tile is going to be segmented.
     """
-    config = job.config
-    if wanted is None:
-        in_process = config.scheduler is None and config.workers in ("auto", "1")
-        wanted = ("serial" if config.workers == "1" else "threads") if in_process else "dask"
+    wanted = wanted or _choice(job.config)
     if wanted in ("serial", "threads"):
         listener("stage", name="load_model", total=None)
         bench = Workbench(job, segmenter, cancel)
@@ -54,19 +57,34 @@ def crew_of(
         finally:
             executor.close()
         return
-    from remotesam.cluster import DaskExecutor, connect, start_local, stop
+    with _client(wanted, job.config) as client:
+        from remotesam.cluster import DaskExecutor
 
-    own = isinstance(wanted, str)
-    client: Any = wanted
-    if own:
-        client = connect(config.scheduler) if config.scheduler else start_local(config.workers)
-    try:
-        executor = DaskExecutor(client, job, segmenter)
-        listener("cluster", dashboard=client.dashboard_link, workers=executor.workers)
+        on_cluster = DaskExecutor(client, job, segmenter)
+        listener("cluster", dashboard=client.dashboard_link, workers=on_cluster.workers)
         try:
-            yield Crew(executor, cancel, listener)
+            yield Crew(on_cluster, cancel, listener)
         finally:
-            executor.close()
-    finally:
-        if own:
-            stop(client)
+            on_cluster.close()
+
+
+def _choice(config: Config) -> str:
+    """Where a run works when its caller leaves that to the settings."""
+    if config.scheduler is not None or config.workers not in ("auto", "1"):
+        return "dask"
+    if config.workers == "1":
+        return "serial"
+    return "dask" if config.device == "auto" and len(visible_gpus()) > 1 else "threads"
+
+
+def _client(wanted: Client | str, config: Config) -> AbstractContextManager[Client]:
+    """The caller's client, or one of our own that is closed in the end."""
+    if not isinstance(wanted, str):
+        return nullcontext(wanted)
+    try:
+        from remotesam.cluster import local_cluster, running_cluster
+    except ImportError as error:
+        raise ConfigError(
+            f"workers: Dask cannot be imported ({error}); pip install 'remotesam[dask]' or use --workers 1"
+        ) from None
+    return running_cluster(config.scheduler) if config.scheduler else local_cluster(config.workers)

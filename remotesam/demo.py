@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ CRS = "EPSG:25832"
 ORIGIN = (500_000.0, 5_500_000.0)
 """West and north of the scene, m."""
 
-SETTINGS = {"tile_size": 1000, "points_per_side": 32}
+SETTINGS: dict[str, Any] = {"tile_size": 1000, "points_per_side": 32}
 """What the demo changes: a quarter of the default points, so that two cores need minutes."""
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from remotesam import __version__
 from remotesam.config import as_dict
-from remotesam.final_labels import FinalLabels
+from remotesam.fused_labels import labels_of
 from remotesam.report import PassFacts, ReadWindow, RunFacts, html_report, preview
 from remotesam.store import RunStore
 from remotesam.windows import Window
@@ -59,7 +59,7 @@ def write_extras(job: Job, store: RunStore, extras: Extras, about: RunReport) ->
     Raises:
         OutputError: one cannot be written.
     """
-    image, labels = _image_reader(job), _label_reader(store, job)
+    image, labels = _image_reader(job), _label_reader(job)
     grid = job.grid
     if extras.preview is not None:
         preview(image, labels, grid.height, grid.width, extras.preview)
@@ -67,9 +67,9 @@ def write_extras(job: Job, store: RunStore, extras: Extras, about: RunReport) ->
         html_report(_facts(job, about), image, labels, extras.report)
 
 
-def _label_reader(store: RunStore, job: Job) -> ReadWindow:
+def _label_reader(job: Job) -> ReadWindow:
     """A function (window, shape) → (h, w) ids by nearest neighbour, for pictures."""
-    final = FinalLabels(store, job.grid)
+    final = labels_of(job)
 
     def read(window: Window, shape: tuple[int, int]) -> NDArray[np.int64]:
         rows = ((np.arange(shape[0]) + 0.5) * window.height / shape[0]).astype(np.intp)

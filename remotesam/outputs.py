@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from remotesam import __version__
 from remotesam.assemble import Batch, assemble
 from remotesam.config import as_dict
-from remotesam.errors import OutputError
+from remotesam.errors import Cancelled, OutputError
 from remotesam.extras import EXTRA_SUFFIXES, Extras
 from remotesam.measures import measure
 from remotesam.placement import place
-from remotesam.progress import Listener
 from remotesam.raster_spec import RasterSpec
+from remotesam.stages import Crew
 from remotesam.store import RunStore
 from remotesam.vector import SUFFIXES, open_writer
 from remotesam.workbench import Job
@@ -35,10 +35,11 @@ SCHEMA = pa.schema(
         ("tile", pa.int64()),
         ("tiles", pa.int32()),
         ("touches_seam", pa.bool_()),
+        ("scale", pa.int32()),
     ]
 )
 """Attributes of every polygon. `score` is the predicted IoU, `pass` the pass that found its largest piece,
-`tile` the first of the `tiles` it lies in."""
+`tile` the first of the `tiles` it lies in, `scale` the tile size of the run that found it."""
 
 
 def check_writable(polygons: str, extras: Extras) -> None:
@@ -63,7 +64,7 @@ def _check(name: str, known: tuple[str, ...]) -> None:
         raise OutputError(f"{path}: cannot be written there; choose another place")
 
 
-def write_polygons(job: Job, store: RunStore, path: str, listener: Listener) -> pa.Table:
+def write_polygons(job: Job, store: RunStore, path: str, crew: Crew) -> pa.Table:
     """Write the segments of a finished run, one tile's worth after the other.
 
     Returns:
@@ -71,9 +72,10 @@ def write_polygons(job: Job, store: RunStore, path: str, listener: Listener) -> 
 
     Raises:
         OutputError: the file cannot be written; an earlier one is still there.
+        Cancelled: the user stopped; an earlier file is still there.
     """
     spec, grid = job.raster.spec, job.grid
-    listener("stage", name="write", total=len(grid))
+    crew.listener("stage", name="write", total=len(grid))
     tables = [SCHEMA.empty_table()]
     with open_writer(
         path,
@@ -83,12 +85,14 @@ def write_polygons(job: Job, store: RunStore, path: str, listener: Listener) -> 
         overwrite=True,
         dst_crs=job.config.dst_crs,
     ) as writer:
-        for batch in assemble(store, grid):
+        for batch in assemble(job, store):
             if len(batch.ids):
                 geometries = place(batch.geometries, spec.transform)
                 tables.append(_attributes(batch, geometries, spec))
                 writer.write(geometries, tables[-1])
-            listener("step", done=batch.tile + 1, total=len(grid), eta_s=None)
+            crew.listener("step", done=batch.tile + 1, total=len(grid), eta_s=None)
+            if crew.cancel.is_set():
+                raise Cancelled("cancelled while writing; run again to write the file")
     return pa.concat_tables(tables)
 
 

@@ -5,25 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import rasterio
 
 from remotesam import __version__
 from remotesam.config import Config, as_dict, make_config, stage_settings
 from remotesam.crew import crew_of
-from remotesam.errors import InputError, TileError
-from remotesam.executors import Outcome, Task
+from remotesam.errors import Cancelled
 from remotesam.extras import Extras, RunReport, write_extras
+from remotesam.fuse_stage import fuse_scales
 from remotesam.live_preview import LivePreview
-from remotesam.match import SUMMARY_NAME, match
 from remotesam.outputs import check_writable, write_polygons
 from remotesam.passes import PassCoverage
 from remotesam.polygon_task import trace_tile
@@ -32,12 +26,11 @@ from remotesam.protocol import PROTOCOL
 from remotesam.raster_checks import warnings
 from remotesam.result import Result
 from remotesam.run_status import failures
-from remotesam.seam_task import match_seams
+from remotesam.scale_run import AFTER_MATCH, ScaleRun, discard_if_changed, each_tile, timed
 from remotesam.segmenter import checkpoints
 from remotesam.segmenter.protocol import Segmenter
-from remotesam.stages import Crew, must_succeed, run_stage
+from remotesam.stages import Crew
 from remotesam.store import RunStore
-from remotesam.tile_task import failure_name, read_summary, segment_tile, segments_name
 from remotesam.workbench import Job, open_for
 
 if TYPE_CHECKING:
@@ -111,50 +104,85 @@ def run(
         },
     }
     store.start(manifest, resume=resume)
-    with crew_of(job, segmenter, cancel, listener, executor) as crew:
-        work = _Run(job, store, crew, LivePreview.beside(job) if live else None)
-        crew.listener("start", **_start_fields(job, name, output, work.live))
-        summaries = work.segment()
-        work.match()
-        work.trace()
-        segments = work.write(output)
-        valid = sum(summary["valid"] for summary in summaries.values())
-        coverage = pc.sum(segments["area_px"]).as_py() / valid if len(segments) else 0.0
-        failed = failures(store)
-        stats = {
-            "tiles": len(job.grid),
-            "segments": len(segments),
-            "valid_px": valid,
-            "stages": work.seconds,
-            "passes": PassCoverage.of(summaries.values()).rows(),
-            **{name: work.found[name] for name in ("joins", "refused_joins", "absorbed", "removed")},
-        }
-        write_extras(job, store, extras, RunReport(name, coverage, stats, segments, told, failed))
-        stats["seconds"] = round(time.perf_counter() - started, 2)
-        store.put_json("written.json", {"output": output, "coverage": coverage, **stats})
-        crew.listener(
-            "done",
-            partial=bool(failed),
-            features=len(segments),
-            output=output,
-            seconds=stats["seconds"],
-            coverage=coverage,
+    live_preview = LivePreview.beside(job) if live else None
+    listener("start", **_start_fields(job, name, output, live_preview))
+    try:
+        scales = [_segment(one, segmenter, cancel, listener, executor, live_preview) for one in job.scales()]
+        with crew_of(job, segmenter, cancel, listener, executor, model=False) as crew:
+            seconds = {stage: sum(s.seconds.get(stage, 0) for s in scales) for stage in scales[0].seconds}
+            contributions = _fuse(job, store, crew, seconds)
+            _trace(job, store, crew, seconds)
+            with timed(seconds, "write"):
+                segments = write_polygons(job, store, output, crew)
+    except Cancelled:
+        partial = live_preview is not None and live_preview.path.exists()
+        listener(
+            "cancelled", partial=partial, output=str(live_preview.path) if live_preview and partial else None
         )
+        raise
+    summaries = [summary for scale in scales for summary in scale.summaries.values()]
+    valid = sum(summary["valid"] for summary in scales[0].summaries.values())
+    coverage = pc.sum(segments["area_px"]).as_py() / valid if len(segments) else 0.0
+    failed = [failure for scale in scales for failure in failures(scale.store)]
+    stats = {
+        "tiles": sum(len(scale.job.grid) for scale in scales),
+        "segments": len(segments),
+        "valid_px": valid,
+        "stages": seconds,
+        "passes": PassCoverage.of(summaries).rows(),
+        "scales": contributions,
+        **{name: sum(scale.found[name] for scale in scales) for name in _MATCH_COUNTS},
+    }
+    write_extras(job, store, extras, RunReport(name, coverage, stats, segments, told, failed))
+    stats["seconds"] = round(time.perf_counter() - started, 2)
+    store.put_json("written.json", {"output": output, "coverage": coverage, **stats})
+    listener(
+        "done",
+        partial=bool(failed),
+        features=len(segments),
+        output=output,
+        seconds=stats["seconds"],
+        coverage=coverage,
+    )
     return Result(
         output, labels, preview, report, run_dir, coverage, stats, [failure["tile"] for failure in failed]
     )
 
 
-def each_tile(job: Job, crew: Crew, stage: str, task: Task) -> None:
-    """Run a task over the tiles of a stage that are not finished; its files are named after the stage.
+_MATCH_COUNTS = ("joins", "refused_joins", "absorbed", "removed")
 
-    Raises:
-        RemotesamError: a tile failed; stages after the first have no use for partial results.
-    """
-    total = len(job.grid)
-    finished = RunStore(job.run_url).finished(stage, ".i64" if stage == "contacts" else ".arrow")
-    todo = [index for index in range(total) if index not in finished]
-    must_succeed(run_stage(stage, task, todo, total, crew), stage)
+
+def _segment(
+    job: Job,
+    segmenter: Segmenter | None,
+    cancel: threading.Event,
+    listener: Listener,
+    executor: Client | str | None,
+    live: LivePreview | None,
+) -> ScaleRun:
+    """Tiles and match of one scale."""
+    with crew_of(job, segmenter, cancel, listener, executor) as crew:
+        work = ScaleRun(job, RunStore(job.run_url), crew, live)
+        work.segment()
+        work.match()
+        return work
+
+
+def _fuse(job: Job, store: RunStore, crew: Crew, seconds: dict[str, float]) -> list[dict[str, Any]]:
+    """Combine the scales, if there are several; returns what each contributed."""
+    if len(job.config.tile_size) == 1:
+        return []
+    inputs = {"scales": [RunStore(one.run_url).get_json("stages.json")["match"] for one in job.scales()]}
+    discard_if_changed(store, "fused", inputs, list(AFTER_MATCH))
+    with timed(seconds, "scales"):
+        return fuse_scales(job, store, crew)
+
+
+def _trace(job: Job, store: RunStore, crew: Crew, seconds: dict[str, float]) -> None:
+    """Polygon parts of every tile."""
+    discard_if_changed(store, "polygons", stage_settings(job.config, "polygons"), ["polygons"])
+    with timed(seconds, "polygons"):
+        each_tile(job, crew, "polygons", trace_tile)
 
 
 def retry(directory: str, *, listener: Listener = silent) -> Result:
@@ -174,116 +202,12 @@ def retry(directory: str, *, listener: Listener = silent) -> Result:
     )
 
 
-@dataclass(slots=True)
-class _Run:
-    """The stages over one job."""
-
-    job: Job
-    store: RunStore
-    crew: Crew
-    live: LivePreview | None
-    seconds: dict[str, float] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
-
-    def segment(self) -> dict[int, dict[str, Any]]:
-        """The tile stage; returns the summary of every finished tile."""
-        finished = self.store.finished("tiles")
-        summaries = {i: read_summary(self.store.get_table(segments_name(i))) for i in sorted(finished)}
-        total = len(self.job.grid)
-        todo = [index for index in range(total) if index not in finished]
-        committed = sum(summary["segments"] for summary in summaries.values())
-        totals = {"valid": 0, "covered": 0, "segments": committed}
-        for summary in summaries.values():
-            totals["valid"] += summary["valid"]
-            totals["covered"] += summary["covered"]
-
-        def told(outcome: Outcome, done: int, left: float | None) -> None:
-            if outcome.error is not None:
-                self.crew.listener("warning", code="tile_failed", message=str(outcome.error))
-                if not self.store.exists(failure_name(outcome.index)):
-                    reason = {"tile": outcome.index, "error": str(outcome.error), "trace": ""}
-                    self.store.put_json(failure_name(outcome.index), reason)
-            else:
-                summaries[outcome.index] = outcome.summary
-                for key in totals:
-                    totals[key] += outcome.summary[key]
-                if self.live is not None:
-                    self.live.add(outcome.index)
-            self.crew.listener(
-                "tile",
-                done=done,
-                total=total,
-                index=outcome.index,
-                worker=outcome.worker,
-                bbox=_bounds(self.job, outcome.index),
-                segments=0 if outcome.error else outcome.summary["segments"],
-                committed=totals["segments"],
-                coverage=totals["covered"] / totals["valid"] if totals["valid"] else None,
-                eta_s=left,
-            )
-
-        with self._timed("tiles"):
-            failed = run_stage("tiles", segment_tile, todo, total, self.crew, on_outcome=told)
-        if not summaries and failed:
-            raise TileError(f"every tile failed; the first because {failed[0].error}") from failed[0].error
-        if not any(summary["valid"] for summary in summaries.values()):
-            raise InputError(
-                f"{self.job.raster.spec.path}: holds no valid pixel; check --nodata, --aoi and the mask"
-            )
-        missing = sorted(set(range(total)) - set(summaries))
-        self._discard_if_changed({"settings": stage_settings(self.job.config, "match"), "missing": missing})
-        return summaries
-
-    def match(self) -> None:
-        """Seams and match: final ids for every segment."""
-        if self.store.exists(SUMMARY_NAME):
-            self.found = self.store.get_json(SUMMARY_NAME)
-            return
-        with self._timed("seams"):
-            each_tile(self.job, self.crew, "seams", match_seams)
-        with self._timed("match"):
-            self.found = match(self.job, partial(each_tile, self.job, self.crew))
-        for chain in self.found["long"]:
-            self.crew.listener(
-                "warning",
-                code="long_component",
-                message=f"a segment that starts in tile {chain['tile']} spans {chain['tiles']} tiles",
-            )
-
-    def trace(self) -> None:
-        """Polygon parts of every tile."""
-        with self._timed("polygons"):
-            each_tile(self.job, self.crew, "polygons", trace_tile)
-
-    def write(self, output: str) -> pa.Table:
-        """The polygon file; returns the attributes of all segments."""
-        with self._timed("write"):
-            return write_polygons(self.job, self.store, output, self.crew.listener)
-
-    def _discard_if_changed(self, match_inputs: dict[str, Any]) -> None:
-        """Throw away stages that were made with other settings or from other tiles."""
-        polygons = stage_settings(self.job.config, "polygons")
-        now = {"match": match_inputs, "polygons": polygons}
-        before = self.store.get_json("stages.json") if self.store.exists("stages.json") else {}
-        if before.get("match") != match_inputs:
-            self.store.remove(["match", "seams", "contacts", "polygons"])
-        elif before.get("polygons") != polygons:
-            self.store.remove(["polygons"])
-        self.store.put_json("stages.json", now)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - started, 3)
-
-
 def _start_fields(job: Job, model: str, output: str, live: LivePreview | None) -> dict[str, Any]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
         "pid": os.getpid(),
-        "tiles": len(job.grid),
+        "tiles": sum(len(one.grid) for one in job.scales()),
         "device": job.config.device,
         "model": model,
         "output": output,
@@ -292,12 +216,3 @@ def _start_fields(job: Job, model: str, output: str, live: LivePreview | None) -
         "crs": job.raster.spec.crs,
         "run_dir": job.run_url,
     }
-
-
-def _bounds(job: Job, index: int) -> list[float]:
-    """[west, south, east, north] of a tile's core in the raster's CRS."""
-    core = job.grid[index].core
-    affine = rasterio.Affine(*job.raster.spec.transform)
-    corners = [affine @ (x, y) for x in (core.col, core.col_stop) for y in (core.row, core.row_stop)]
-    xs, ys = zip(*corners, strict=True)
-    return [min(xs), min(ys), max(xs), max(ys)]

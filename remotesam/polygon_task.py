@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remotesam.final_labels import FinalLabels
+from remotesam.fused_labels import labels_of
 from remotesam.part_tables import parts_from_table, parts_to_table
 from remotesam.polygons import Parts, tile_parts
 from remotesam.store import RunStore
@@ -16,7 +16,7 @@ def trace_tile(bench: Workbench, index: int) -> int:
         The number of parts.
     """
     core = bench.grid[index].core
-    labels = FinalLabels(bench.store, bench.grid).read(core.pad(1))
+    labels = labels_of(bench.job).read(core.pad(1))
     parts = tile_parts(labels, core, tolerance=bench.job.config.simplify)
     bench.store.put_table(parts_name(index), parts_to_table(parts))
     return len(parts.ids)

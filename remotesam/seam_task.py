@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,6 @@ from remotesam.components import Edges
 from remotesam.config import Config
 from remotesam.grid import Tile, strip
 from remotesam.seams import (
-    ContactStrategy,
     Joins,
     contact_evidence,
     facing_lines,
@@ -85,13 +83,11 @@ def join(one: SegmentedTile, other: SegmentedTile, config: Config) -> Joins:
         return join_overlap(
             evidence, one.chip_area, other.chip_area, n_core_a=one.n_core, n_core_b=other.n_core
         )
-    if strategy in get_args(ContactStrategy) and lines is not None:
+    if strategy != "none" and lines is not None:
         evidence = contact_evidence(one.labels(lines[0]), other.labels(lines[1]).reshape(lines[0].shape))
         return join_contact(evidence, strategy, min_contact=config.min_contact)
-    nothing = np.zeros(0, np.int64)
-    return Joins(
-        label_a=nothing, label_b=nothing, score=nothing * 1.0, area=nothing * 1.0, kind=np.int8(nothing)
-    )
+    no_labels, nothing = np.empty(0, np.int64), np.empty(0, np.float64)
+    return Joins(label_a=no_labels, label_b=no_labels, score=nothing, area=nothing, kind=np.empty(0, np.int8))
 
 
 def read_edges(store: RunStore, index: int) -> tuple[Edges, int]:

@@ -10,6 +10,8 @@ RUN/
   contacts/<tile>.i64       what the small segments of the tile touch
   match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
   match/summary.json        written last: the match is done
+  scales/<size>/            with several tile sizes: tiles, seams and match of each
+  fused/                    how the scales are combined
   polygons/<tile>.arrow     parts in raster pixels
   stages.json               the settings that seams, match and polygons were made with
   written.json              what the output was written from
@@ -45,7 +47,10 @@ from remotesam.windows import Window
 FORMAT = 1
 """Version of this layout; a run of another version is not resumed."""
 
-CONTENT = ("tiles", "seams", "contacts", "match", "polygons", "stages.json", "written.json", "live.gpkg")
+CONTENT = (
+    *("tiles", "seams", "contacts", "match", "scales", "fused", "polygons"),
+    *("stages.json", "written.json", "live.gpkg"),
+)
 """Everything that stages write."""
 
 BLOCK = 256
@@ -66,7 +71,7 @@ class RunStore:
         self.url = os.fspath(url)
         # Other processes add files: a cached listing of an object store would hide finished tiles.
         self._fs, self.root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
-        self._local = isinstance(self._fs, LocalFileSystem)
+        self.is_local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type[RunStore], tuple[str]]:
         return (RunStore, (self.url,))
@@ -80,7 +85,7 @@ class RunStore:
     def put(self, name: str, content: bytes) -> None:
         """Write a whole file; nobody ever sees half of it."""
         try:
-            if self._local:
+            if self.is_local:
                 _replace(Path(self.path(name)), content)
             else:
                 self._fs.pipe_file(self.path(name), content)
@@ -218,6 +223,12 @@ class RunStore:
     def clean(self) -> None:
         """Delete everything the run has written, and only that."""
         self.remove(["manifest.json", *CONTENT])
+
+
+def absolute(url: str) -> str:
+    """A run directory's name as other processes know it: a relative local path is made absolute."""
+    store = RunStore(url)
+    return store.root if store.is_local else url
 
 
 def _replace(path: Path, content: bytes) -> None:

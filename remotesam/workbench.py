@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from remotesam.config import Config
 from remotesam.errors import Cancelled
 from remotesam.grid import TileGrid
@@ -26,13 +28,27 @@ class Job:
     run_url: str
     """The run directory."""
     config: Config
-    """All settings; `config.tile_size` holds this job's one tile size."""
+    """All settings."""
 
     @property
     def grid(self) -> TileGrid:
-        """The tiles of the run."""
+        """The tiles of the run; with several scales those of the largest, which polygons are made by."""
         spec = self.raster.spec
-        return TileGrid(spec.height, spec.width, self.config.tile_size[0], self.config.padding)
+        return TileGrid(spec.height, spec.width, max(self.config.tile_size), self.config.padding)
+
+    def scales(self) -> list[Job]:
+        """One job for each tile size, the largest first; this job itself when there is only one."""
+        sizes = sorted(set(self.config.tile_size), reverse=True)
+        if len(sizes) == 1:
+            return [self]
+        return [
+            Job(
+                self.raster,
+                f"{self.run_url}/scales/{size}",
+                msgspec.structs.replace(self.config, tile_size=(size,)),
+            )
+            for size in sizes
+        ]
 
 
 def open_for(path: str, config: Config) -> Raster:

@@ -43,6 +43,6 @@ def segment(raster: Path, output: Path, executor: Any = None, **settings: Any) -
 def polygons(result: Result, raster: Path, **settings: Any) -> list[bytes]:
     """The segments of a run in pixels, sorted, as bytes."""
     config = make_config({**EXACT, **settings})
-    grid = Job(open_for(str(raster), config), result.run_dir, config).grid
-    batches = assemble(RunStore(result.run_dir), grid)
+    job = Job(open_for(str(raster), config), result.run_dir, config)
+    batches = assemble(job, RunStore(result.run_dir))
     return sorted(shapely.to_wkb(np.concatenate([batch.geometries for batch in batches])).tolist())

@@ -22,7 +22,7 @@ def scene(make_raster):
 def tiled(scene, tmp_path, tile_size=64, padding=30, name="tiled", **settings):
     settings = {"tile_size": tile_size, "padding": padding, **settings}
     result = segment(scene, tmp_path / f"{name}.gpkg", **settings)
-    settings = {k: v for k, v in settings.items() if k not in ("executor", "cancel", "listener", "resume")}
+    settings = {k: v for k, v in settings.items() if k not in ("executor", "cancel", "listener", "resume", "segmenter")}
     return polygons(result, scene, **settings)
 
 
@@ -163,6 +163,15 @@ def test_settings_after_the_tiles_are_applied_anew(scene, tmp_path, whole):
             raise AssertionError("segmented again")
 
     assert tiled(scene, tmp_path, segmenter=Refuses()) == whole
+
+
+def test_two_scales_that_agree_give_what_one_gives(scene, tmp_path, whole):
+    settings = {"tile_size": (50, 100), "padding": 40}
+    result = segment(scene, tmp_path / "both.gpkg", **settings)
+    assert polygons(result, scene, **settings) == whole
+    assert [entry["tile_size"] for entry in result.stats["scales"]] == [100, 50]
+    assert sum(entry["pixels"] for entry in result.stats["scales"]) == 237 * 311
+    assert polygons(segment(scene, tmp_path / "both.gpkg", **settings), scene, **settings) == whole
 
 
 def test_pixels_without_data_are_in_no_polygon(make_raster, tmp_path):

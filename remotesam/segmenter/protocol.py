@@ -118,7 +118,7 @@ class Segmenter(Protocol):
         """Running totals of the work done."""
         ...
 
-    def propose(self, queries: Sequence[Query]) -> list[Proposals]:
+    def propose(self, queries: Sequence[Query]) -> Sequence[Proposals]:
         """Run the network on every query and return its proposals in the same order.
 
         Queries may differ in size and number of points; the segmenter batches them as it sees fit, and the

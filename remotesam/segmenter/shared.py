@@ -21,7 +21,7 @@ class SharedSegmenter:
         self._segmenter = segmenter
         self._device = threading.Lock()
         self._door = threading.Lock()
-        self._waiting: list[tuple[Sequence[Query], Future[list[Proposals]]]] = []
+        self._waiting: list[tuple[Sequence[Query], Future[Sequence[Proposals]]]] = []
 
     @property
     def name(self) -> str:
@@ -43,9 +43,9 @@ class SharedSegmenter:
         """Running totals of the work done."""
         return self._segmenter.network_calls
 
-    def propose(self, queries: Sequence[Query]) -> list[Proposals]:
+    def propose(self, queries: Sequence[Query]) -> Sequence[Proposals]:
         """The proposals for each query, in order; waits while the device is busy."""
-        answer: Future[list[Proposals]] = Future()
+        answer: Future[Sequence[Proposals]] = Future()
         with self._door:
             self._waiting.append((queries, answer))
         with self._device:
