@@ -1,8 +1,8 @@
 """Turn a training state into a checkpoint: `python -m training.export DIR/state.pt OUT.pt`.
 
 The file has the official SAM 2 layout, {"model": state_dict}, in half precision, of the averaged weights.
-What `nano-affinity` needs travels beside it under "affinity": the two numbers that turn squared distances of the
-dense embedding into affinities, and a scorer of regions that is fitted here.
+What `nano-affinity` needs travels beside it under "affinity": the two numbers that turn squared distances of
+the dense embedding into affinities, and a scorer of regions that is fitted here.
 """
 
 from __future__ import annotations

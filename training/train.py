@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6, help="images per step")
     parser.add_argument("--clicks", type=int, default=24, help="clicked regions per image")
     parser.add_argument("--plain", type=int, default=200, help="how many scenes of the pool are plain ones")
+    parser.add_argument(
+        "--decode-every", type=int, default=1, help="train the mask decoder in every n-th step only"
+    )
     parser.add_argument("--rate", type=float, default=PEAK, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="threads per process")
@@ -96,7 +99,7 @@ class Trainer:
         if saved is not None:
             self.optimiser.load_state_dict(saved["optimiser"])
         first = options.seed + rank * SEEDS_PER_RANK
-        self.pool = Pool(self.size, first, plain=options.plain // options.workers, start=120, capacity=240)
+        self.pool = Pool(self.size, first, plain=options.plain // options.workers, start=120, capacity=120)
 
     def run(self) -> None:
         """Train until the minutes are used up."""
@@ -112,7 +115,8 @@ class Trainer:
                 if self.rank:
                     continue
                 if self.step % 50 == 0:
-                    mean = {k: round(float(np.mean([s[k] for s in since_log])), 4) for k in since_log[0]}
+                    names = {name for stats in since_log for name in stats}
+                    mean = {k: round(mean_of(since_log, k), 4) for k in sorted(names)}
                     print(
                         json.dumps({"step": self.step, "seconds": int(self.seconds), **mean}),
                         file=log,
@@ -143,9 +147,11 @@ class Trainer:
         options = self.options
         rng = np.random.default_rng((options.seed, self.rank, self.step))
         images = options.images // options.workers
-        batch = draw(self.pool.at(self.step), rng, self.size, images, options.clicks).to(self.device)
+        full = self.step % options.decode_every == 0
+        clicks = options.clicks if full else 1
+        batch = draw(self.pool.at(self.step), rng, self.size, images, clicks).to(self.device)
         with self._autocast():
-            total, stats = self.losses(batch, second_round=self.step > 400 and self.step % 3 == 0)
+            total, stats = self.losses(batch, decode=full, second_round=full and self.step % 4 == 0)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         rate, self.stopped = self._share(self.rate(), stop)
@@ -161,30 +167,33 @@ class Trainer:
             self.average[name].lerp_(value.detach(), 1 - keep)
         return {**stats, "norm": float(norm), "lr": rate}
 
-    def losses(self, batch: Batch, *, second_round: bool) -> tuple[torch.Tensor, dict[str, float]]:
-        """Give the total loss of a batch and what to log."""
+    def losses(
+        self, batch: Batch, *, decode: bool, second_round: bool
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Give the total loss of a batch and what to log; without `decode` that of the encoder alone."""
         network = self.network
         pyramid = network.encode(batch.images)
         pairs, shape, embedding = affinity(network, pyramid[0], batch.labels)
+        total = pairs + 0.1 * shape + 0.5 * growth(pyramid[2])
+        stats = {"pairs": pairs.item(), "shape": shape.item()}
+        if not decode:
+            return total, stats
         labels = torch.ones((*batch.clicks.shape[:2], 1), dtype=torch.int32, device=self.device)
         decoded = network.decode(pyramid, batch.clicks[:, :, None], labels)
         first = mask_terms(decoded, batch.targets, multimask=True)
         remember = recall(network, decoded, embedding, batch.clicks)
-        total = first.mask + first.score + pairs + 0.1 * shape + 0.5 * remember + 0.5 * growth(pyramid[2])
-        best = first.real[..., 1:].max(-1).values.mean()
-        chosen = first.real[..., 1:].gather(2, decoded.iou[..., 1:].argmax(-1, keepdim=True)).mean()
-        stats = {
+        present = torch.nn.functional.softplus(-decoded.present).mean()
+        total = total + first.mask + first.score + 0.5 * remember + 0.05 * present
+        three = first.real[..., 1:]
+        stats |= {
             "mask": first.mask.item(),
             "score": first.score.item(),
-            "pairs": pairs.item(),
-            "shape": shape.item(),
             "recall": remember.item(),
             "std16": pyramid[2].detach().float().std().item(),
-            "best": float(best),
-            "chosen": float(chosen),
-            "iou_error": (decoded.iou[..., 1:] - first.real[..., 1:]).abs().mean().item(),
+            "best": three.max(-1).values.mean().item(),
+            "chosen": three.gather(2, decoded.iou[..., 1:].argmax(-1, keepdim=True)).mean().item(),
+            "iou_error": (decoded.iou[..., 1:] - three).abs().mean().item(),
         }
-        total = total + 0.05 * torch.nn.functional.softplus(-decoded.present).mean()
         if second_round:
             total = total + self._second_round(batch, pyramid, first.real, decoded.logits.detach())
         return total, stats
@@ -244,6 +253,11 @@ class Trainer:
         part = self.options.out / "state.pt.part"
         torch.save(state, part)
         part.replace(self.options.out / "state.pt")
+
+
+def mean_of(rows: list[dict[str, float]], name: str) -> float:
+    """Give the mean of one number over the rows that have it."""
+    return float(np.mean([row[name] for row in rows if name in row]))
 
 
 def _is_memory(name: str) -> bool:

@@ -38,6 +38,7 @@ class Roof:
         contrast: How much brighter the sunny slope is, as a share.
         rough: Noise in grey levels.
         ribs: Distance of ribs or tile rows in metres; 0 = none.
+        sheets: How much single metal sheets differ from the rest (rust, repairs), as a share; 0 = none.
     """
 
     colour: Colour
@@ -45,6 +46,7 @@ class Roof:
     contrast: float
     rough: float
     ribs: float
+    sheets: float = 0.0
 
 
 def roof_kind(rng: np.random.Generator) -> Roof:
@@ -55,6 +57,7 @@ def roof_kind(rng: np.random.Generator) -> Roof:
         contrast=float(rng.uniform(0.06, 0.42)),
         rough=float(rng.uniform(2, 13)),
         ribs=float(rng.choice([0, 0.3, 0.9])),
+        sheets=float(rng.choice([0, 0, 0.1, 0.3])),
     )
 
 
@@ -123,9 +126,31 @@ def _slopes(
         facing = float(fall @ canvas.sun) / max(float(np.hypot(*fall)), 1e-6)
         tone = colour * (1 + kind.contrast * facing)
         canvas.fill(ring, label, tone, rough=kind.rough, patches=kind.rough * 0.6, rows=ribs, shade=fade)
+    if kind.sheets:
+        _sheets(canvas, frame, kind, label, colour, at, length, width, angle)
     if rng.random() < 0.5 and 0.3 / frame.gsd > 0.6:
         ends = frame.pixels(rectangle(*at, max(length - 2 * inset, 0.4), 0.35, angle))
         canvas.fill(ends, label, colour * rng.uniform(0.75, 1.35), rough=2, inside=label)
+
+
+def _sheets(
+    canvas: Canvas, frame: Frame, kind: Roof, label: int, colour: Colour,
+    at: tuple[float, float], length: float, width: float, angle: float,
+) -> None:  # fmt: skip
+    """Replace some metal sheets, side by side across the roof, by rusty or newer ones."""
+    rng = canvas.rng
+    pitch = max(rng.uniform(0.8, 2.5), 2.5 * frame.gsd)
+    rust, steel = np.array([132.0, 84, 62]), np.array([188.0, 188, 190])
+    c, s = np.cos(angle), np.sin(angle)
+    for along in np.arange(-length / 2 + pitch / 2, length / 2, pitch):
+        if rng.random() < 0.5:
+            continue
+        other = rust if rng.random() < 0.6 else steel
+        tone = colour + (other - colour) * min(kind.sheets * rng.uniform(0.3, 2.5), 0.9)
+        deep = width * rng.choice([1.0, 0.5])
+        off = 0.0 if deep == width else width / 4 * rng.choice([-1, 1])
+        ring = rectangle(at[0] + c * along - s * off, at[1] + s * along + c * off, pitch, deep, angle)
+        canvas.fill(frame.pixels(ring), label, tone, rough=kind.rough, inside=label)
 
 
 def _roof_parts(
