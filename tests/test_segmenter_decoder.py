@@ -89,3 +89,15 @@ def test_bfloat16_agrees_with_float32_on_almost_every_pixel() -> None:
     assert half_plan.up.dtype == torch.bfloat16
     assert (scores - half_scores).abs().max() < 0.02
     assert ((logits > 0) == (half_logits > 0)).float().mean() > 0.97
+
+
+def test_everything_stays_on_the_device_of_the_network() -> None:
+    network = build("nano", image_size=256).to("meta")  # refuses to mix with tensors made on the CPU
+    with torch.no_grad():
+        levels = network.forward_image(torch.empty(1, 3, 256, 256, device="meta"))["backbone_fpn"]
+    decoder = PointDecoder(network)
+    plan = plan_of(decoder, Encoded(levels[2], levels[:2]))
+    scores, state = decoder.score(plan, torch.empty(5, 2, device="meta"))
+    logits = decoder.logits(plan, state[torch.empty(2, dtype=torch.long, device="meta")])
+    assert (scores.device.type, scores.shape) == ("meta", (5, 3))
+    assert (logits.device.type, logits.shape) == ("meta", (2, 3, 64, 64))
