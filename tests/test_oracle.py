@@ -22,7 +22,8 @@ def scene(make_raster):
 def tiled(scene, tmp_path, tile_size=64, padding=30, name="tiled", **settings):
     settings = {"tile_size": tile_size, "padding": padding, **settings}
     result = segment(scene, tmp_path / f"{name}.gpkg", **settings)
-    settings = {k: v for k, v in settings.items() if k not in ("executor", "cancel", "listener", "resume", "segmenter")}
+    passed_on = ("executor", "cancel", "listener", "resume", "segmenter")
+    settings = {k: v for k, v in settings.items() if k not in passed_on}
     return polygons(result, scene, **settings)
 
 
