@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam import __version__
-from remotesam.attributes import Attributes
 from remotesam.components import Components, Edges, components
 from remotesam.config import Config, as_dict, make_config, stage_settings
 from remotesam.crew import crew_of
@@ -26,6 +27,7 @@ from remotesam.errors import ConfigError, InputError, TileError
 from remotesam.executors import Outcome
 from remotesam.panorama_page import look_around_page
 from remotesam.panorama_place import Place, frame_crs, locate
+from remotesam.panorama_scores import scores
 from remotesam.panorama_task import PanoramaJob, match_view, read_edges, read_view, segment_view
 from remotesam.panorama_write import (
     check_output,
@@ -152,8 +154,7 @@ def segment_panorama(
     )
     started = time.perf_counter()
     check_request(config, options, output)
-    raster = open_for(image, config)
-    place = locate(raster, options.heading)
+    raster, place = open_panorama(image, config, options, extras)
     layout = views(
         place.grid.full_width, options.views, view_size=options.view_size, fov=options.fov, pad=options.pad
     )
@@ -192,6 +193,26 @@ def segment_panorama(
         coverage=coverage,
     )
     return PanoramaResult(output, objects, labels, run_dir, coverage, stats, work.failed)
+
+
+def open_panorama(
+    image: str, config: Config, options: PanoramaOptions, extras: PanoramaExtras
+) -> tuple[Raster, Place]:
+    """Open a panorama, find its place on the sphere, and write its world file if that is wanted.
+
+    The world file comes first because it belongs to the picture: a run notes what its picture is made of, and
+    would not know it again if the world file came in between.
+
+    Raises:
+        RemotesamError: it cannot be opened or is no panorama.
+    """
+    raster = open_for(image, config)
+    place = locate(raster, options.heading)
+    if extras.world_file and write_world_file(
+        raster.spec.path, place.grid, (place.grid.width, place.grid.height)
+    ):
+        raster = open_for(image, config)
+    return raster, place
 
 
 def check_request(config: Config, options: PanoramaOptions, output: str) -> None:
@@ -304,7 +325,7 @@ class _Work:
         labels = runs.paint(final)
         ids, outlines = trace_picture(labels, config.simplify)
         objects = measure(replace(runs, label=final), ids, outlines)
-        objects.columns.update(self._attributes(joined, edges, before[ids - 1]))
+        objects.columns.update(scores(self._rows(joined), before[ids - 1], joined, edges))
         self.seconds["polygons"] = round(time.perf_counter() - started - self.seconds["assemble"], 3)
         return labels, objects
 
@@ -321,28 +342,11 @@ class _Work:
 
         return labels_of
 
-    def _attributes(
-        self, joined: Components, edges: Edges, ids: NDArray[np.int64]
-    ) -> dict[str, NDArray[Any]]:
-        """Scores of the segments as joined; `seam_iou` is the least agreement of two views in an object."""
-        gathered = Attributes()
+    def _rows(self, joined: Components) -> Iterator[tuple[int, NDArray[np.int64], pa.Table]]:
+        """Index, final ids and segment table of each finished view."""
         for index in range(len(self.job.layout)):
             if index not in self.failed:
-                gathered.add(index, joined.lut(index), self.store.get_table(segments_name(index)))
-        known = gathered.take(ids)
-        agreement = np.full(joined.count + 1, np.nan)
-        views_of, labels_of = edges.key_a >> 32, edges.key_a & np.int64(2**32 - 1)
-        for index in np.unique(views_of):
-            here = views_of == index
-            np.fmin.at(agreement, joined.lut(int(index))[labels_of[here] - 1], edges.score[here])
-        return {
-            "score": known["score"],
-            "stability": known["stability"],
-            "pass": known["pass"],
-            "view": known["tile"],
-            "views": known["tiles"],
-            "seam_iou": agreement[ids].astype(np.float32),
-        }
+                yield index, joined.lut(index), self.store.get_table(segments_name(index))
 
     def _summary(self, index: int) -> dict[str, Any]:
         return read_summary(self.store.get_table(segments_name(index)))
@@ -376,8 +380,6 @@ def write_panorama(
     )
     if extras.labels:
         write_labels(labels, objects.grid, frame_crs(place, "lonlat"), extras.labels)
-    if extras.world_file:
-        write_world_file(raster.spec.path, place.grid, (place.grid.width, place.grid.height))
     if extras.preview or extras.page:
         image = picture_on(raster.read(raster.spec.window).image, place.grid, objects.grid)
         if extras.preview:

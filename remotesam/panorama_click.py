@@ -18,9 +18,10 @@ from remotesam.panorama import (
     PanoramaOptions,
     PanoramaResult,
     check_request,
+    open_panorama,
     write_panorama,
 )
-from remotesam.panorama_place import Place, locate
+from remotesam.panorama_place import Place
 from remotesam.progress import Listener, silent
 from remotesam.sphere.cleanup import clean, renumber
 from remotesam.sphere.layouts import Layout, views
@@ -29,7 +30,6 @@ from remotesam.sphere.outlines import trace_picture
 from remotesam.sphere.runs import find_runs
 from remotesam.sphere.sampler import Sampler
 from remotesam.sphere.scan import UNSEEN, Click, Prompt, fuse_logits, plan_scan, view_prompts
-from remotesam.workbench import open_for
 
 if TYPE_CHECKING:
     from sam2.sam2_video_predictor import SAM2VideoPredictor
@@ -95,8 +95,7 @@ def segment_clicked(
     options = options or PanoramaOptions(views="sap")
     started = time.perf_counter()
     check_request(config, options, output)
-    raster = open_for(image, config)
-    place = locate(raster, options.heading)
+    raster, place = open_panorama(image, config, options, extras)
     layout = views(
         place.grid.full_width, options.views, view_size=options.view_size, fov=options.fov, pad=options.pad
     )

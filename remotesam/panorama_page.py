@@ -70,6 +70,8 @@ def look_around_page(
 
 def _drawn(objects: SphereObjects, across: float, down: float) -> list[dict[str, Any]]:
     """Rings in pixels of the page's picture, to a tenth of a pixel."""
+    if len(objects) == 0:
+        return []
     paints = colours(objects.ids)
     shapes = shapely.simplify(objects.outlines, 0.5 / across) if across < 1 else objects.outlines
     drawn = []

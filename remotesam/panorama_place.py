@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import pyproj
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from remotesam.errors import ConfigError, InputError
 from remotesam.raster import Raster
@@ -105,7 +106,10 @@ def _geographic(raster: Raster) -> Equirect:
 def _xmp(path: str) -> str:
     """The XMP packet of a picture, or nothing."""
     try:
-        with rasterio.open(path) as dataset:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+        with dataset:
             domain = dataset.tags(ns="xml:XMP")
     except RasterioError:
         return ""

@@ -176,7 +176,7 @@ def write_preview(image: NDArray[np.uint8], labels: NDArray[np.int32], grid: Equ
     write_world_file(output, grid, size)
 
 
-def write_world_file(picture: str, grid: Equirect, size: tuple[int, int]) -> str:
+def write_world_file(picture: str, grid: Equirect, size: tuple[int, int]) -> bool:
     """Write the world file that makes a GIS draw a picture of `grid` in degrees.
 
     Args:
@@ -185,7 +185,7 @@ def write_world_file(picture: str, grid: Equirect, size: tuple[int, int]) -> str
         size: (columns, rows) of the picture, which may be smaller than the grid.
 
     Returns:
-        Its path.
+        True when it is new or has changed.
 
     Raises:
         OutputError: the picture's format has no world file, or it cannot be written.
@@ -198,8 +198,11 @@ def write_world_file(picture: str, grid: Equirect, size: tuple[int, int]) -> str
     across, down = a * grid.width / size[0], e * grid.height / size[1]
     lines = (across, 0.0, 0.0, down, c + across / 2, f + down / 2)
     target = path.with_suffix(suffix)
-    write_whole("".join(f"{value:.12f}\n" for value in lines).encode(), target)
-    return str(target)
+    content = "".join(f"{value:.12f}\n" for value in lines).encode()
+    if target.is_file() and target.read_bytes() == content:
+        return False
+    write_whole(content, target)
+    return True
 
 
 def picture_on(image: NDArray[np.uint8], place: Equirect, grid: Equirect) -> NDArray[np.uint8]:

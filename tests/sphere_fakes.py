@@ -31,14 +31,19 @@ class PaintSegmenter:
 
     def _regions(self, image: np.ndarray) -> list:
         found = []
-        for k, paint in enumerate(PAINTS):
-            mask = (image == paint).all(axis=2).view(np.uint8)
-            if not mask.any():
-                continue
+        code = _codes(image)
+        present = np.isin(_codes(PAINTS), code)
+        for k in np.flatnonzero(present):
+            mask = (code == _codes(PAINTS[k])).view(np.uint8)
             count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
             large = [part for part in range(1, count) if stats[part, cv2.CC_STAT_AREA] >= 20]
             found += [candidate(parts == part, 0.95 + k / 1000) for part in large]
         return found
+
+
+def _codes(colours: np.ndarray) -> np.ndarray:
+    """One number per colour."""
+    return colours.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
 
 
 def grid_directions(grid: Equirect) -> np.ndarray:
