@@ -94,7 +94,7 @@ class Trainer:
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if saved is not None and saved["image_size"] == self.size:
             self.average = {k: v.to(self.device) for k, v in saved["average"].items()}
-        self.parameters = [p for n, p in self.network.named_parameters() if not _is_memory(n)]
+        self.parameters = [p for n, p in self.network.named_parameters() if not is_memory(n)]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=options.rate, weight_decay=0.01)
         if saved is not None:
             self.optimiser.load_state_dict(saved["optimiser"])
@@ -260,7 +260,7 @@ def mean_of(rows: list[dict[str, float]], name: str) -> float:
     return float(np.mean([row[name] for row in rows if name in row]))
 
 
-def _is_memory(name: str) -> bool:
+def is_memory(name: str) -> bool:
     """Whether a parameter belongs to the video memory, which is trained on its own."""
     return name.removeprefix("sam.").startswith(
         ("memory_", "maskmem_", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample")
