@@ -6,9 +6,11 @@ Printed are the mean over all true objects of their best IoU with any segment, a
 of the scene: a chain of wrong joins shows there first. The planar counterpart of the spherical table in
 `benchmarks/panorama.py`; all seeds are fixed, and the held-out ones were never used to choose a threshold.
 
-With `--run DIR` the strategies join the tiles of a finished run of `remotesam segment` instead, so labels
-that the model made; `--reference FILE` adds the mean IoU against polygons. The seam rate is the share of the
-tile borders on which a segment ends exactly at the border.
+With `--image FILE` (needs scikit-image) the tiles of a real image are segmented by colour, each by itself
+(Felzenszwalb and Huttenlocher 2004), and compared with the segmentation of the whole: no truth, but tiles
+that disagree as a model's do. With `--run DIR` the strategies join the tiles of a finished run of
+`remotesam segment`, so labels that the model made; `--reference FILE` adds the mean IoU against polygons.
+The seam rate is the share of the tile borders on which a segment ends exactly at the border.
 """
 
 from __future__ import annotations
@@ -158,6 +160,7 @@ def join_pair(one: SeenTile, other: SeenTile, strategy: Strategy, rule: MatchRul
             *areas,
             n_core_a=one.n_core,
             n_core_b=other.n_core,
+            contacts=contact_evidence(one.look(lines[0]), other.look(lines[1])) if lines else None,
             at_corner=lines is None,
             rule=rule,
         )
@@ -258,14 +261,9 @@ def read_reference(path: Path, raster: str) -> Labels:
     return np.asarray(burnt)
 
 
-def compare_on_run(directory: Path, reference: Path | None) -> None:
-    """Print what each strategy makes of the tiles of a run."""
-    store = RunStore(directory)
-    manifest = store.manifest()
-    grid = TileGrid(*manifest["grid"])
-    seen = read_tiles(store, grid)
-    truth = read_reference(reference, manifest["raster"]) if reference else None
-    print(f"{manifest['raster']}: {len(seen)} tiles of {grid.tile_size} px, padding {grid.padding}")
+def compare(seen: list[SeenTile], grid: TileGrid, truth: Labels | None) -> None:
+    """Print what each strategy makes of given tiles; the IoU is that of objects of 200 px that tiles cut."""
+    print(f"{len(seen)} tiles of {grid.tile_size} px, padding {grid.padding}")
     print(f"{'strategy':<14}{'segments':>9}{'largest':>9}{'seam rate':>11}{'refused':>9}{'mean IoU':>10}")
     for strategy in get_args(Strategy):
         joined = join_tiles(seen, grid, strategy)
@@ -273,8 +271,49 @@ def compare_on_run(directory: Path, reference: Path | None) -> None:
         valid = np.ones(final.shape, np.bool_)
         rate = seam_count(final.astype(np.uint32), valid, 0, 0, grid.tile_size, 0).rate
         largest = np.bincount(final[final > 0]).max(initial=0) / final.size
-        iou = f"{best_ious(truth, final).mean():>10.3f}" if truth is not None else ""
+        iou = "" if truth is None else f"{best_ious(truth, final)[_cut(truth, grid)].mean():>10.3f}"
         print(f"{strategy:<14}{joined.count:>9}{largest:>9.1%}{rate:>11.1%}{joined.refused:>9}{iou}")
+
+
+def compare_on_image(path: Path, tile_size: int, padding: int) -> None:
+    """Compare the strategies on tiles of a real image that are segmented by colour."""
+    from skimage.segmentation import felzenszwalb
+
+    def segment(part: NDArray[np.uint8]) -> Labels:
+        return regions(felzenszwalb(part, scale=300, sigma=0.8, min_size=60).astype(np.int32) + 1)
+
+    with rasterio.open(path) as dataset:
+        window = rasterio.windows.Window(0, 0, min(dataset.width, 1024), min(dataset.height, 1024))
+        image = np.moveaxis(dataset.read([1, 2, 3], window=window), 0, -1)
+    if image.dtype != np.uint8:
+        image = np.clip(image / np.percentile(image, 98) * 255, 0, 255).astype(np.uint8)
+    grid = TileGrid(*image.shape[:2], tile_size, padding)
+    seen = []
+    for tile in grid:
+        labels, _, n_core = core_first(segment(image[tile.chip.slices]), tile.core_in_chip)
+        seen.append(SeenTile(tile, labels, n_core))
+    print(f"{path.name}, first {image.shape[0]}×{image.shape[1]} px: ", end="")
+    compare(seen, grid, segment(image))
+
+
+def _cut(truth: Labels, grid: TileGrid) -> NDArray[np.bool_]:
+    """For each object that has pixels: True = it has at least 200, in more than one core."""
+    cores = np.zeros(int(truth.max()) + 1, np.int64)
+    for tile in grid:
+        cores[np.unique(truth[tile.core.slices])] += 1
+    area = np.bincount(truth.ravel())
+    present = np.unique(truth[truth > 0])
+    return (cores[present] > 1) & (area[present] >= 200)
+
+
+def compare_on_run(directory: Path, reference: Path | None) -> None:
+    """Compare the strategies on the tiles of a finished run."""
+    store = RunStore(directory)
+    manifest = store.manifest()
+    grid = TileGrid(*manifest["grid"])
+    print(f"{manifest['raster']}: ", end="")
+    truth = read_reference(reference, manifest["raster"]) if reference else None
+    compare(read_tiles(store, grid), grid, truth)
 
 
 def main() -> None:
@@ -284,9 +323,15 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=4, help="scenes per case (seeds 0, 1, …)")
     parser.add_argument("--held-out", type=int, default=6, help="held-out scenes (seeds 100, 101, …)")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="compare on this image instead")
+    parser.add_argument("--tile-size", type=int, default=200, help="for --image, px")
+    parser.add_argument("--padding", type=int, default=32, help="for --image, px")
     parser.add_argument("--run", type=Path, metavar="DIR", help="compare on the tiles of this run instead")
     parser.add_argument("--reference", type=Path, metavar="FILE", help="true polygons, for --run")
     options = parser.parse_args()
+    if options.image:
+        compare_on_image(options.image, options.tile_size, options.padding)
+        return
     if options.run:
         compare_on_run(options.run, options.reference)
         return

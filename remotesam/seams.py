@@ -45,12 +45,21 @@ class JoinKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchRule:
-    """Thresholds of the overlap strategy (PANORAMA §4.3: chosen there on synthetic scenes, then held out)."""
+    """Thresholds of the overlap strategy.
+
+    min_iou, containment and max_share are those of PANORAMA §4.3, chosen there on synthetic scenes; the
+    others were chosen with `benchmarks/merge.py` on its scenes (not the held-out ones) and, with `--image`,
+    on graph-based segmentations of real images, which differ from tile to tile as a model's do.
+    """
 
     min_iou: float = 0.2
     """R1: smallest IoU in the strip at which two mutually best segments are joined."""
+    min_iou_at_corner: float = 0.5
+    """The same for tiles that meet at a corner only: two squares of the padding's side show little."""
     containment: float = 0.8
     """R2: share of a segment's pixels in the strip that the other segment must hold."""
+    min_piece: float = 0.1
+    """R2: smallest IoU in the strip: a crumb in a large region is a detail that one tile saw, no piece."""
     evenness: float = 0.5
     """R2: what the strip shows of a segment, against what it shows of all labelled pixels of the chip.
 
@@ -170,6 +179,31 @@ def facing_lines(one: Tile, other: Tile) -> tuple[Window, Window] | None:
     return None
 
 
+def border_contacts(
+    labels_a: NDArray[np.integer],
+    labels_b: NDArray[np.integer],
+    owned_a: NDArray[np.bool_],
+    owned_b: NDArray[np.bool_],
+) -> Evidence:
+    """Count contacts along a border of any shape, as between views of a panorama.
+
+    Args:
+        labels_a: (H, W) labels of the first tile, 0 = none.
+        labels_b: (H, W) labels of the second tile at the same pixels.
+        owned_a: (H, W) True = the first tile owns the pixel.
+        owned_b: (H, W) True = the second tile owns it; nowhere where the first does.
+    """
+    lines_a, lines_b = [], []
+    for a, b, own_a, own_b in (
+        (labels_a, labels_b, owned_a, owned_b),
+        (labels_a.T, labels_b.T, owned_a.T, owned_b.T),
+    ):
+        down, up = own_a[:-1] & own_b[1:], own_b[:-1] & own_a[1:]
+        lines_a += [a[:-1][down], a[1:][up]]
+        lines_b += [b[1:][down], b[:-1][up]]
+    return strip_evidence(np.concatenate(lines_a), np.concatenate(lines_b))
+
+
 def join_overlap(
     evidence: Evidence,
     chip_area_a: NDArray[np.number],
@@ -177,20 +211,22 @@ def join_overlap(
     *,
     n_core_a: int,
     n_core_b: int,
+    contacts: Evidence | None = None,
     at_corner: bool = False,
     rule: MatchRule | None = None,
 ) -> Joins:
     """Decide by overlap which segments of two tiles are one object (PANORAMA §4.3, step 5).
 
     Two segments are joined when (R1) each is the other's best by IoU and the IoU is at least `min_iou`, or
-    (R2, one object split differently by the two tiles) b is a's best, a lies to `containment` in b and the
-    strip shows enough of a; or the same with a and b exchanged. Ties are broken by overlap, then by the
-    smaller label, so neither the order of the pixels nor which tile comes first matters.
+    (R2, one object split differently by the two tiles) b is a's best, a lies to `containment` in b, the
+    strip shows enough of a, and a is no crumb; or the same with a and b exchanged. Ties are broken by
+    overlap, then by the smaller label, so neither the order of the pixels nor which tile comes first matters.
 
-    R2 departs from PANORAMA in two points. How much of a segment the strip must show follows the strip, for
-    objects larger than a tile (`MatchRule.evenness`). And tiles that meet at a corner are joined by R1 only:
-    their strip shows too little for containment to mean something, and pieces of one object meet again over
-    the sides (`benchmarks/merge.py`).
+    Departures from PANORAMA, each measured with `benchmarks/merge.py`: the two must touch along the seam
+    (what one tile saw as a detail beside it, inside the other's large region, is not a piece of that
+    region); how much of a segment the strip must show follows the strip, for objects larger than a tile
+    (`MatchRule.evenness`); R2 has a smallest IoU; and tiles that meet at a corner are joined by a stricter
+    R1 only, because pieces of one object meet again over the sides.
 
     Labels without a core pixel are never joined, but they compete: a segment whose best partner is seen by
     the other tile only in its padding is complete, and must not settle for its second best.
@@ -201,6 +237,8 @@ def join_overlap(
         chip_area_b: (n_b,) the same of the second tile.
         n_core_a: labels up to this one own core pixels of the first tile.
         n_core_b: the same of the second tile.
+        contacts: from `contact_evidence` or `border_contacts`: only segments that touch are joined. None
+            joins without looking, for tiles whose cores have no common border.
         at_corner: the two cores touch at a corner only.
         rule: thresholds; None = the defaults.
     """
@@ -208,12 +246,15 @@ def join_overlap(
     iou, overlap = evidence.iou, evidence.overlap
     a, b = evidence.label_a, evidence.label_b
     best_of_a, best_of_b = _is_best(a, iou, overlap, b), _is_best(b, iou, overlap, a)
-    mutual = best_of_a & best_of_b & (iou >= rule.min_iou)
+    joined = best_of_a & best_of_b & (iou >= (rule.min_iou_at_corner if at_corner else rule.min_iou))
     a_inside = overlap >= rule.containment * evidence.area_a
     b_inside = overlap >= rule.containment * evidence.area_b
-    piece_a = best_of_a & a_inside & _enough_shown(overlap, chip_area_a, a, evidence.total_a, rule)
-    piece_b = best_of_b & b_inside & _enough_shown(overlap, chip_area_b, b, evidence.total_b, rule)
-    joined = mutual if at_corner else mutual | piece_a | piece_b
+    if not at_corner:
+        piece_a = best_of_a & a_inside & _enough_shown(overlap, chip_area_a, a, evidence.total_a, rule)
+        piece_b = best_of_b & b_inside & _enough_shown(overlap, chip_area_b, b, evidence.total_b, rule)
+        joined |= (piece_a | piece_b) & (iou >= rule.min_piece)
+    if contacts is not None:
+        joined &= np.isin(_pair_keys(evidence), _pair_keys(contacts))
     joined &= (a <= n_core_a) & (b <= n_core_b)
     kind = np.where(a_inside | b_inside, JoinKind.CONTAINED, JoinKind.MUTUAL).astype(np.int8)
     return _select(evidence, joined, kind)
@@ -267,6 +308,10 @@ def _evidence(keys: NDArray[np.int64], amounts: NDArray[np.float64]) -> Evidence
         total_a=float(area_a[1:].sum()),
         total_b=float(area_b[1:].sum()),
     )
+
+
+def _pair_keys(evidence: Evidence) -> NDArray[np.int64]:
+    return evidence.label_a << 32 | evidence.label_b
 
 
 def _is_best(

@@ -19,6 +19,7 @@ from remotesam.seams import (
     Evidence,
     JoinKind,
     Joins,
+    border_contacts,
     contact_evidence,
     facing_lines,
     join_contact,
@@ -161,6 +162,51 @@ def test_a_label_seen_only_in_the_padding_competes_but_never_joins() -> None:
     assert {(x, y) for x, y, _ in pairs(both)} == {(2, 1)}
     assert len(overlap_joins(a, b, n_core_a=1)) == 0
     assert {(x, y) for x, y, _ in pairs(overlap_joins(np.where(a == 2, 0, a), b, n_core_a=1))} == {(1, 1)}
+
+
+def test_a_detail_beside_the_seam_is_no_piece_of_what_is_around_it() -> None:
+    """One tile saw a pond in its core that the other does not know: contained, but not cut by the seam."""
+    a, b = np.ones((40, 20), np.int32), np.ones((40, 20), np.int32)
+    a[10:30, 2:8] = 2
+    contacts = contact_evidence(a[:, 9], b[:, 10])
+    assert {p[:2] for p in pairs(overlap_joins(a, b, contacts=contacts))} == {(1, 1)}
+    a[10:30, 8:10] = 2  # now it ends at the seam
+    contacts = contact_evidence(a[:, 9], b[:, 10])
+    assert {p[:2] for p in pairs(overlap_joins(a, b, contacts=contacts))} == {(1, 1), (2, 1)}
+
+
+def test_a_crumb_of_a_large_region_is_no_piece_of_it() -> None:
+    whole = np.ones((10, 40), np.int32)
+    for columns, joined in ((4, True), (3, False)):
+        pieces = np.ones((10, 40), np.int32)
+        pieces[:, :columns] = 2
+        assert ((2, 1) in {p[:2] for p in pairs(overlap_joins(pieces, whole))}) == joined
+
+
+def test_corners_ask_for_half_agreement() -> None:
+    a, b = np.zeros((4, 30), np.int32), np.zeros((4, 30), np.int32)
+    a[:, :20] = 1
+    b[:, 7:20] = 1
+    assert len(overlap_joins(a, b, at_corner=True)) == 1
+    b[:, 7:11] = 0
+    assert len(overlap_joins(a, b, at_corner=True)) == 0
+    assert len(overlap_joins(a, b)) == 1
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_border_contacts_are_the_neighbouring_pixels_of_two_owners(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    owner = rng.integers(0, 3, (6, 7))
+    a, b = rng.integers(0, 4, (2, 6, 7))
+    expected: Counter = Counter()
+    for r, c in np.ndindex(6, 7):
+        for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            y, x = r + down, c + right
+            if 0 <= y < 6 and 0 <= x < 7 and owner[r, c] == 0 and owner[y, x] == 1 and a[r, c] and b[y, x]:
+                expected[int(a[r, c]), int(b[y, x])] += 1
+    found = border_contacts(a, b, owner == 0, owner == 1)
+    assert {pair: values[0] for pair, values in rows(found).items()} == dict(expected)
 
 
 def test_half_agreement_is_marked_as_doubtful_and_less_is_refused() -> None:
