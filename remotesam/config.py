@@ -159,6 +159,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool, about("Add mean and standard deviation of each band per segment.", "write")
     ] = False
 
+    label_attributes: Annotated[
+        bool, about("Add a raster attribute table to the label raster (one row per segment).")
+    ] = False
+
     # Running
     workers: Annotated[
         str, about("auto, a number of workers, or gpu for one worker per GPU.", None, "auto|N|gpu")

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from remotesam import __version__
 from remotesam.config import as_dict
 from remotesam.fused_labels import labels_of
-from remotesam.report import PassFacts, ReadWindow, RunFacts, html_report, preview
+from remotesam.labels_cog import LabelsCog
+from remotesam.report import PassFacts, ReadWindow, RunFacts, html_report, image_reader, preview
 from remotesam.store import RunStore
 from remotesam.windows import Window
 from remotesam.workbench import Job
@@ -59,12 +59,26 @@ def write_extras(job: Job, store: RunStore, extras: Extras, about: RunReport) ->
     Raises:
         OutputError: one cannot be written.
     """
-    image, labels = _image_reader(job), _label_reader(job)
+    image, labels = image_reader(job.raster), _label_reader(job)
     grid = job.grid
+    if extras.labels is not None:
+        _write_labels(job, extras.labels, about.segments)
     if extras.preview is not None:
         preview(image, labels, grid.height, grid.width, extras.preview)
     if extras.report is not None:
         html_report(_facts(job, about), image, labels, extras.report)
+
+
+def _write_labels(job: Job, path: str, segments: pa.Table) -> None:
+    spec, labels = job.raster.spec, labels_of(job)
+    with LabelsCog(
+        path, height=spec.height, width=spec.width, crs=spec.crs, transform=spec.transform, overwrite=True
+    ) as cog:
+        for tile in job.grid:
+            cog.write(tile.core, labels.read(tile.core))
+        if job.config.label_attributes:
+            columns = segments.select(["segment_id", "score", "stability", "pass", "area_px"])
+            cog.close(columns.rename_columns(["id", *columns.column_names[1:]]).sort_by("id"))
 
 
 def _label_reader(job: Job) -> ReadWindow:
@@ -75,16 +89,6 @@ def _label_reader(job: Job) -> ReadWindow:
         rows = ((np.arange(shape[0]) + 0.5) * window.height / shape[0]).astype(np.intp)
         cols = ((np.arange(shape[1]) + 0.5) * window.width / shape[1]).astype(np.intp)
         return final.read(window)[np.ix_(rows, cols)]
-
-    return read
-
-
-def _image_reader(job: Job) -> ReadWindow:
-    """A function (window, shape) → (h, w, 3) uint8 RGB, averaged, for pictures."""
-
-    def read(window: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        image = job.raster.read(window).image
-        return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
     return read
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from remotesam import __version__
 from remotesam.assemble import Batch, assemble
+from remotesam.band_statistics import BandStatistics, band_schema
 from remotesam.config import as_dict
 from remotesam.errors import Cancelled, OutputError
 from remotesam.extras import EXTRA_SUFFIXES, Extras
@@ -76,19 +77,28 @@ def write_polygons(job: Job, store: RunStore, path: str, crew: Crew) -> pa.Table
     """
     spec, grid = job.raster.spec, job.grid
     crew.listener("stage", name="write", total=len(grid))
-    tables = [SCHEMA.empty_table()]
+    bands = None
+    schema = SCHEMA
+    if job.config.band_statistics:
+        extra = band_schema(job)
+        bands = BandStatistics(store, extra.names)
+        schema = pa.schema([*SCHEMA, *extra])
+    tables = [schema.empty_table()]
     with open_writer(
         path,
         crs=spec.crs,
-        schema=SCHEMA,
+        schema=schema,
         metadata=run_metadata(job),
         overwrite=True,
         dst_crs=job.config.dst_crs,
     ) as writer:
         for batch in assemble(job, store):
+            if bands is not None:
+                bands.add(batch.tile)
             if len(batch.ids):
                 geometries = place(batch.geometries, spec.transform)
-                tables.append(_attributes(batch, geometries, spec))
+                more = bands.take(batch.ids) if bands is not None else {}
+                tables.append(_attributes(batch, geometries, spec, schema, more))
                 writer.write(geometries, tables[-1])
             crew.listener("step", done=batch.tile + 1, total=len(grid), eta_s=None)
             if crew.cancel.is_set():
@@ -114,7 +124,13 @@ def run_metadata(job: Job) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items()}
 
 
-def _attributes(batch: Batch, geometries: NDArray[np.object_], spec: RasterSpec) -> pa.Table:
+def _attributes(
+    batch: Batch,
+    geometries: NDArray[np.object_],
+    spec: RasterSpec,
+    schema: pa.Schema,
+    more: dict[str, NDArray[np.float64]],
+) -> pa.Table:
     area, perimeter = measure(geometries, spec.crs)
-    columns = {**batch.columns, "segment_id": batch.ids, "area_m2": area, "perimeter_m": perimeter}
-    return pa.table([pa.array(columns[entry.name]).cast(entry.type) for entry in SCHEMA], schema=SCHEMA)
+    columns = {**batch.columns, **more, "segment_id": batch.ids, "area_m2": area, "perimeter_m": perimeter}
+    return pa.table([pa.array(columns[entry.name]).cast(entry.type) for entry in schema], schema=schema)

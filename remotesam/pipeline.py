@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from remotesam import __version__
+from remotesam.band_statistics import STAGE as BANDS
+from remotesam.band_statistics import sum_bands
 from remotesam.config import Config, as_dict, make_config, stage_settings
-from remotesam.crew import crew_of
+from remotesam.crew import crew_of, workplace
 from remotesam.errors import Cancelled
 from remotesam.extras import Extras, RunReport, write_extras
 from remotesam.fuse_stage import fuse_scales
@@ -107,13 +109,17 @@ def run(
     live_preview = LivePreview.beside(job) if live else None
     listener("start", **_start_fields(job, name, output, live_preview))
     try:
-        scales = [_segment(one, segmenter, cancel, listener, executor, live_preview) for one in job.scales()]
-        with crew_of(job, segmenter, cancel, listener, executor, model=False) as crew:
-            seconds = {stage: sum(s.seconds.get(stage, 0) for s in scales) for stage in scales[0].seconds}
-            contributions = _fuse(job, store, crew, seconds)
-            _trace(job, store, crew, seconds)
-            with timed(seconds, "write"):
-                segments = write_polygons(job, store, output, crew)
+        with workplace(config, executor) as place:
+            scales = [_segment(one, segmenter, cancel, listener, place, live_preview) for one in job.scales()]
+            with crew_of(job, segmenter, cancel, listener, place, model=False) as crew:
+                seconds = {stage: sum(s.seconds.get(stage, 0) for s in scales) for stage in scales[0].seconds}
+                contributions = _fuse(job, store, crew, seconds)
+                _trace(job, store, crew, seconds)
+                if config.band_statistics:
+                    with timed(seconds, "bands"):
+                        each_tile(job, crew, BANDS, sum_bands)
+                with timed(seconds, "write"):
+                    segments = write_polygons(job, store, output, crew)
     except Cancelled:
         partial = live_preview is not None and live_preview.path.exists()
         listener(
@@ -185,8 +191,22 @@ def _trace(job: Job, store: RunStore, crew: Crew, seconds: dict[str, float]) -> 
         each_tile(job, crew, "polygons", trace_tile)
 
 
-def retry(directory: str, *, listener: Listener = silent) -> Result:
+def retry(
+    directory: str,
+    *,
+    listener: Listener = silent,
+    segmenter: Segmenter | None = None,
+    executor: Client | str | None = None,
+    **settings: Any,
+) -> Result:
     """Run again what a run directory says, which takes up the failed tiles and only those.
+
+    Args:
+        directory: the run.
+        listener: see `run`.
+        segmenter: see `run`.
+        executor: see `run`.
+        settings: these instead of the run's own, such as `workers` and `scheduler`.
 
     Raises:
         StoreError: there is no run in the directory.
@@ -195,9 +215,11 @@ def retry(directory: str, *, listener: Listener = silent) -> Result:
     return run(
         manifest["raster"],
         manifest["output"],
-        make_config(manifest["config"]),
+        make_config(manifest["config"], **settings),
         run_dir=directory,
         listener=listener,
+        segmenter=segmenter,
+        executor=executor,
         **manifest["extras"],
     )
 

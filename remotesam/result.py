@@ -36,4 +36,5 @@ class Result:
 
         if self.output.endswith(".parquet"):
             return gpd.read_parquet(self.output)
-        return gpd.read_file(self.output)
+        layer = "segments" if self.output.endswith(".gpkg") else None
+        return gpd.read_file(self.output, layer=layer)

@@ -19,17 +19,23 @@ def run_status(directory: str) -> dict[str, Any]:
     """
     store = RunStore(directory)
     manifest = store.manifest()
-    grid = TileGrid(*manifest["grid"])
+    height, width, _, padding = manifest["grid"]
+    sizes = sorted(set(manifest["config"]["tile_size"]), reverse=True)
+    stores = [store] if len(sizes) == 1 else [RunStore(f"{directory}/scales/{size}") for size in sizes]
     return {
         "run": directory,
         "raster": manifest["raster"],
         "output": manifest["output"],
         "model": manifest["identity"]["model"],
-        "tiles": len(grid),
-        "finished": {stage: len(store.finished(stage)) for stage in ("tiles", "seams", "polygons")},
-        "matched": store.exists("match/summary.json"),
+        "tiles": sum(len(TileGrid(height, width, size, padding)) for size in sizes),
+        "finished": {
+            "tiles": sum(len(one.finished("tiles")) for one in stores),
+            "seams": sum(len(one.finished("seams")) for one in stores),
+            "polygons": len(store.finished("polygons")),
+        },
+        "matched": all(one.exists("match/summary.json") for one in stores),
         "written": store.exists("written.json"),
-        "failures": failures(store),
+        "failures": [failure for one in stores for failure in failures(one)],
     }
 
 
@@ -45,7 +51,7 @@ def describe(found: dict[str, Any]) -> str:
     lines = [
         f"{found['run']}: {found['raster']} → {found['output']} with {found['model']}",
         f"tiles {finished['tiles']}/{found['tiles']}, seams {finished['seams']}, "
-        f"match {'done' if found['matched'] else 'open'}, polygons {finished['polygons']}, "
+        f"match {'done' if found['matched'] else 'open'}, polygons of {finished['polygons']} tiles, "
         f"output {'written' if found['written'] else 'open'}",
     ]
     lines += [f"failed: tile {one['tile']}: {one['error']}" for one in found["failures"]]

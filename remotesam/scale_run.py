@@ -16,13 +16,14 @@ from remotesam.errors import InputError, TileError
 from remotesam.executors import Outcome, Task
 from remotesam.live_preview import LivePreview
 from remotesam.match import SUMMARY_NAME, match
+from remotesam.progress import Pace
 from remotesam.seam_task import match_seams
 from remotesam.stages import Crew, must_succeed, run_stage
 from remotesam.store import RunStore
 from remotesam.tile_task import failure_name, read_summary, segment_tile, segments_name
 from remotesam.workbench import Job
 
-AFTER_MATCH = ("fused", "polygons")
+AFTER_MATCH = ("fused", "polygons", "bands")
 """Folders of a run that were made from final ids."""
 
 
@@ -63,6 +64,7 @@ class ScaleRun:
         for summary in summaries.values():
             totals["valid"] += summary["valid"]
             totals["covered"] += summary["covered"]
+        pace = Pace()
 
         def told(outcome: Outcome, done: int, left: float | None) -> None:
             if outcome.error is not None:
@@ -82,6 +84,7 @@ class ScaleRun:
                 total=total,
                 index=outcome.index,
                 worker=outcome.worker,
+                worker_rate=pace.count(outcome.worker),
                 bbox=_bounds(self.job, outcome.index),
                 segments=0 if outcome.error else outcome.summary["segments"],
                 committed=totals["segments"],

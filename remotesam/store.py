@@ -13,6 +13,7 @@ RUN/
   scales/<size>/            with several tile sizes: tiles, seams and match of each
   fused/                    how the scales are combined
   polygons/<tile>.arrow     parts in raster pixels
+  bands/<tile>.arrow        sums of the bands' values, on request
   stages.json               the settings that seams, match and polygons were made with
   written.json              what the output was written from
 ```
@@ -48,7 +49,7 @@ FORMAT = 1
 """Version of this layout; a run of another version is not resumed."""
 
 CONTENT = (
-    *("tiles", "seams", "contacts", "match", "scales", "fused", "polygons"),
+    *("tiles", "seams", "contacts", "match", "scales", "fused", "polygons", "bands"),
     *("stages.json", "written.json", "live.gpkg"),
 )
 """Everything that stages write."""
