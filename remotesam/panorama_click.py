@@ -29,7 +29,7 @@ from remotesam.sphere.objects import measure
 from remotesam.sphere.outlines import trace_picture
 from remotesam.sphere.runs import find_runs
 from remotesam.sphere.sampler import Sampler
-from remotesam.sphere.scan import UNSEEN, Click, Prompt, fuse_logits, plan_scan, view_prompts
+from remotesam.sphere.scan import UNSEEN, Agreement, Click, Prompt, fuse_logits, plan_scan, view_prompts
 
 if TYPE_CHECKING:
     from sam2.sam2_video_predictor import SAM2VideoPredictor
@@ -112,12 +112,18 @@ def segment_clicked(
     listener("start", tiles=total, device=config.device, model=config.model, output=output)
     listener("stage", name="tiles", total=total)
     logits: dict[int, NDArray[np.float16]] = {}
+    doubted = 0
+    agreement = Agreement()
     for order, prompts in steps:
+        clicked = {order[position] for position in prompts}
         for index, values in _follow(predictor, sampler, layout, order, prompts):
             if cancel is not None and cancel.is_set():
                 raise Cancelled("cancelled; a click leaves nothing to resume")
-            logits[index] = values
-            listener("step", done=len(logits), total=total, eta_s=None)
+            if agreement.takes(layout.views[index], values, certain=index in clicked):
+                logits[index] = values
+            else:
+                doubted += 1
+            listener("step", done=len(logits) + doubted, total=total, eta_s=None)
     grid = place.result_grid(turned=options.coords == "lonlat")
     fused = fuse_logits(layout, grid, logits.get)
     runs = find_runs((fused > 0).astype(np.int32), grid)
@@ -131,6 +137,7 @@ def segment_clicked(
     share = float(objects.columns["area_sr"].sum()) / (4 * np.pi)
     stats: dict[str, Any] = {
         "views": total,
+        "views_doubted": doubted,
         "clicks": len(points),
         "seconds": round(time.perf_counter() - started, 2),
     }

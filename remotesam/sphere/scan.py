@@ -18,9 +18,15 @@ from remotesam.errors import InputError
 from remotesam.sphere.equirect import Equirect, direction
 from remotesam.sphere.footprint import footprints
 from remotesam.sphere.layouts import Layout
+from remotesam.sphere.views import View
 
 UNSEEN = -1e4
 """Logit of a direction that no view of the scan holds a mask for."""
+
+
+GATE_WIDTH = 1024
+"""Columns of the panorama on which masks of views are compared; a third of a degree is fine enough for
+that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,50 @@ def _seen(
         seen = inside[view.index]
         offset[view.index, seen] = np.abs(points[view.index, seen] - view.size / 2).max(axis=1)
     return points, inside, offset
+
+
+class Agreement:
+    """Decides, view after view of a walk, whether a mask may be believed.
+
+    The maximum of logits is SAP's rule, and it lets one view in which the memory lost the object paint over
+    the whole panorama. Neighbours of a walk overlap, so a mask has to agree with what the views before it
+    said about the directions both see; a mask in a view that sees none of the object contradicts the views
+    that saw nothing there. (Ours, beyond the paper.)
+    """
+
+    def __init__(self, min_iou: float = 0.5) -> None:
+        """Begin a walk.
+
+        Args:
+            min_iou: least IoU by solid angle with the masks so far, on the directions seen by both.
+        """
+        self._min_iou = min_iou
+        self._grid = Equirect.whole(GATE_WIDTH)
+        self._fused = np.full((self._grid.height, self._grid.width), UNSEEN, np.float32)
+
+    def takes(self, view: View, logits: NDArray[np.floating], *, certain: bool) -> bool:
+        """Compare a mask with those taken before, and take it if it agrees.
+
+        Args:
+            view: where it was seen.
+            logits: (size, size) logits.
+            certain: True = the user clicked in this view; its mask is taken as it is.
+        """
+        values = np.ascontiguousarray(logits, np.float32)
+        weights = self._grid.row_solid_angles()[:, None]
+        shared = union = 0.0
+        parts = [(part, part.resample(values)) for part in footprints(view, self._grid)]
+        for part, here in parts:
+            before = self._fused[part.window.slices]
+            weight = weights[part.window.slices[0]] * (part.seen & (before > UNSEEN))
+            shared += float((weight * ((here > 0) & (before > 0))).sum())
+            union += float((weight * ((here > 0) | (before > 0))).sum())
+        if not certain and union > 0 and shared < self._min_iou * union:
+            return False
+        for part, here in parts:
+            before = self._fused[part.window.slices]
+            np.maximum(before, np.where(part.seen, here, np.float32(UNSEEN)), out=before)
+        return True
 
 
 def fuse_logits(
