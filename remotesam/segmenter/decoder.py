@@ -378,8 +378,8 @@ def _over_tokens(scores: Tensor, heads: int) -> Tensor:
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
-    """Sum of products over the rows, in float32."""
-    return (left * right).sum(1, dtype=torch.float32)
+    """Sum of products over the rows, in float32; overwrites `right`."""
+    return right.mul_(left).sum(1, dtype=torch.float32)
 
 
 def _subpixels(features: Tensor, grid: int) -> Tensor:
