@@ -7,7 +7,7 @@ do not depend on the order in which tiles or seams were finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,8 +112,8 @@ class Components:
         return self._ids(positions)
 
     def joined_ids(self) -> Ints:
-        """Final ids of the components of two or more segments, ascending."""
-        ids = np.unique(self._ids(np.unique(self.root)))
+        """Final ids of the components that some join names, ascending; only these may span several tiles."""
+        ids = self._ids(_distinct(self.root))
         return ids[ids > 0]
 
     def absorb(self, absorbed: Ints, hosts: Ints, removed: Ints) -> Components:
@@ -129,7 +129,8 @@ class Components:
         """
         first = np.concatenate([self.joined, self._roots(np.asarray(absorbed, np.int64))])
         second = np.concatenate([self.root, self._roots(np.asarray(hosts, np.int64))])
-        joined, root = _join(first, second)
+        joined, start, end = _numbered(first, second)
+        root = _smallest(joined, start, end)
         gone = np.concatenate([self.removed, self._roots(np.asarray(removed, np.int64))])
         gone = np.unique(_follow(gone, joined, root))
         return Components(
@@ -179,18 +180,16 @@ def components(n_core: Sequence[int] | Ints, edges: Edges, *, max_span: int = 64
     first, second = _positions(edges.key_a, offsets), _positions(edges.key_b, offsets)
     doubtful = edges.kind == JoinKind.MUTUAL
     accepted = ~doubtful
-    joined, certain_root = _join(first, second, accepted)
-    _, full_root = _join(first, second)
-    risky = _risky_roots(joined, certain_root, full_root, offsets)
-    in_risk = np.isin(_follow(first, joined, full_root), risky)
-    accepted |= doubtful & ~in_risk
-    questioned = np.flatnonzero(doubtful & in_risk)
+    joined, start, end = _numbered(first, second)
+    certain = _smallest(joined, start[accepted], end[accepted])
+    risky = _risky(certain, _smallest(joined, start, end), _tiles(joined, offsets))
+    accepted |= ~risky[start]
+    questioned = np.flatnonzero(~accepted)
     if len(questioned):
-        inside = np.isin(full_root, risky)
-        accepted[_accept(edges, questioned, first, second, joined[inside], certain_root[inside], offsets)] = (
-            True
-        )
-    joined, root = _join(first, second, accepted)
+        parts = _Parts.of(certain[risky], _tiles(joined[risky], offsets))
+        for edge in _best_first(edges, questioned):
+            accepted[edge] = parts.join(int(certain[start[edge]]), int(certain[end[edge]]))
+    root = _smallest(joined, start[accepted], end[accepted])
     return Components(
         offsets=offsets,
         joined=joined,
@@ -223,20 +222,34 @@ def _positions(keys: Ints, offsets: Ints) -> Ints:
     return offsets[tiles] + labels - 1
 
 
-def _join(first: Ints, second: Ints, used: NDArray[np.bool_] | None = None) -> tuple[Ints, Ints]:
-    """All positions that occur, ascending, and the smallest position of the component of each."""
-    nodes = np.unique(np.concatenate([first, second]))
-    if not len(nodes):
-        return nodes, nodes
-    start, end = np.searchsorted(nodes, first), np.searchsorted(nodes, second)
-    if used is not None:
-        start, end = start[used], end[used]
-    size = len(nodes)
+def _distinct(values: Ints) -> Ints:
+    """Sorted values without repetition; `np.unique` hashes, which takes many times as long for millions."""
+    ascending = np.sort(values)
+    return ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)]]
+
+
+def _numbered(first: Ints, second: Ints) -> tuple[Ints, Ints, Ints]:
+    """All positions that edges name, ascending, and the places of both ends of every edge among them."""
+    ends = np.concatenate([first, second])
+    order = np.argsort(ends, kind="stable")
+    ascending = ends[order]
+    new = np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ends)]
+    place = np.empty(len(ends), np.int64)
+    place[order] = np.cumsum(new) - 1
+    return ascending[new], place[: len(first)], place[len(first) :]
+
+
+def _smallest(joined: Ints, start: Ints, end: Ints) -> Ints:
+    """The smallest position in the component of each of the joined, following the edges given by place."""
+    size = len(joined)
+    if not size:
+        return joined
     graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    # Nodes ascend, so the first node met of a component is its smallest.
-    _, smallest = np.unique(component, return_index=True)
-    return nodes, nodes[smallest[component]]
+    count, component = connected_components(graph, directed=False)
+    # Written from the last node to the first, so what stays is the first.
+    first = np.empty(count, np.int64)
+    first[component[::-1]] = np.arange(size)[::-1]
+    return joined[first[component]]
 
 
 def _follow(positions: Ints, joined: Ints, root: Ints) -> Ints:
@@ -251,54 +264,78 @@ def _tiles(positions: Ints, offsets: Ints) -> Ints:
     return np.searchsorted(offsets, positions, side="right") - 1
 
 
-def _risky_roots(joined: Ints, certain: Ints, full: Ints, offsets: Ints) -> Ints:
-    """Roots of the components in which a tile occurs in two parts that no certain join connects."""
-    rows = np.unique(np.stack([full, _tiles(joined, offsets), certain]), axis=1)
-    again = (rows[0, 1:] == rows[0, :-1]) & (rows[1, 1:] == rows[1, :-1])
-    return np.unique(rows[0, 1:][again])
+def _risky(certain: Ints, full: Ints, tiles: Ints) -> NDArray[np.bool_]:
+    """(m,) True for the components in which a tile occurs in two parts that no certain join connects.
+
+    Args:
+        certain: (m,) roots by certain joins only.
+        full: (m,) roots by all joins.
+        tiles: (m,) tile of each segment, ascending.
+    """
+    order = np.argsort(full, kind="stable")
+    part, whole, tile = certain[order], full[order], tiles[order]
+    clash = (whole[1:] == whole[:-1]) & (tile[1:] == tile[:-1]) & (part[1:] != part[:-1])
+    return member(_distinct(whole[1:][clash]), full)
 
 
-def _accept(
-    edges: Edges, questioned: Ints, first: Ints, second: Ints, joined: Ints, certain: Ints, offsets: Ints
-) -> list[int]:
-    """Doubtful edges, best first, that connect no two parts with segments in one tile."""
+def _best_first(edges: Edges, questioned: Ints) -> list[int]:
+    """The questioned edges by falling score, then area, then by their keys."""
     low = np.minimum(edges.key_a, edges.key_b)[questioned]
     high = np.maximum(edges.key_a, edges.key_b)[questioned]
     order = np.lexsort((high, low, -edges.area[questioned], -edges.score[questioned]))
-    parent = dict(zip(joined.tolist(), certain.tolist(), strict=True))
-    tiles: dict[int, set[int]] = {}
-    for root, tile in zip(certain.tolist(), _tiles(joined, offsets).tolist(), strict=True):
-        tiles.setdefault(root, set()).add(tile)
-    accepted = []
-    for edge in questioned[order].tolist():
-        one, other = _find(parent, int(first[edge])), _find(parent, int(second[edge]))
-        if one != other:
-            if len(tiles[one]) < len(tiles[other]):
-                one, other = other, one
-            if not tiles[one].isdisjoint(tiles[other]):
-                continue
-            parent[other] = one
-            tiles[one] |= tiles.pop(other)
-        accepted.append(edge)
-    return accepted
+    best: list[int] = questioned[order].tolist()
+    return best
 
 
-def _find(parent: dict[int, int], node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What certain joins have connected, joined further as long as no tile occurs twice."""
+
+    parent: dict[int, int]
+    tiles: dict[int, set[int]]
+
+    @classmethod
+    def of(cls, roots: Ints, tiles: Ints) -> _Parts:
+        """Parts by the root and the tile of each of their segments."""
+        met: dict[int, set[int]] = {}
+        for root, tile in zip(roots.tolist(), tiles.tolist(), strict=True):
+            met.setdefault(root, set()).add(tile)
+        return cls({root: root for root in met}, met)
+
+    def join(self, one: int, other: int) -> bool:
+        """Connect the parts of two roots; False = refused, both have a segment in some tile."""
+        one, other = self._find(one), self._find(other)
+        if one == other:
+            return True
+        if len(self.tiles[one]) < len(self.tiles[other]):
+            one, other = other, one
+        if not self.tiles[one].isdisjoint(self.tiles[other]):
+            return False
+        self.parent[other] = one
+        self.tiles[one] |= self.tiles.pop(other)
+        return True
+
+    def _find(self, root: int) -> int:
+        while self.parent[root] != root:
+            self.parent[root] = self.parent[self.parent[root]]
+            root = self.parent[root]
+        return root
 
 
 def _long(joined: Ints, root: Ints, offsets: Ints, max_span: int) -> tuple[LongComponent, ...]:
     """Components with segments in more than `max_span` tiles."""
-    pairs = np.unique(np.stack([root, _tiles(joined, offsets)]), axis=1)
-    roots, spans = np.unique(pairs[0], return_counts=True)
-    return tuple(_describe(roots[spans > max_span], spans[spans > max_span], root, offsets))
+    order = np.argsort(root, kind="stable")
+    whole, tile = root[order], _tiles(joined, offsets)[order]
+    heads = np.flatnonzero(np.concatenate([[True], whole[1:] != whole[:-1]])[: len(whole)])
+    new_tile = np.concatenate([[True], (whole[1:] != whole[:-1]) | (tile[1:] != tile[:-1])])[: len(whole)]
+    segments = np.diff(heads, append=len(whole))
+    spans = np.add.reduceat(new_tile.astype(np.int64), heads) if len(heads) else heads
+    return tuple(
+        LongComponent(key=_key(int(whole[heads[k]]), offsets), tiles=int(spans[k]), segments=int(segments[k]))
+        for k in np.flatnonzero(spans > max_span)
+    )
 
 
-def _describe(roots: Ints, spans: Ints, root: Ints, offsets: Ints) -> Iterable[LongComponent]:
-    for position, span in zip(roots.tolist(), spans.tolist(), strict=True):
-        tile = int(_tiles(np.array([position]), offsets)[0])
-        key = tile << 32 | position - int(offsets[tile]) + 1
-        yield LongComponent(key=key, tiles=span, segments=int(np.count_nonzero(root == position)))
+def _key(position: int, offsets: Ints) -> int:
+    tile = int(np.searchsorted(offsets, position, side="right")) - 1
+    return tile << 32 | position - int(offsets[tile]) + 1
