@@ -2,35 +2,62 @@
 
 Futures with a bound on how many are in flight, kept on this side. When a worker dies, Dask blames every task
 that was assigned to it, running or only queued: submitted all at once, 200 tiles lost up to 58 of them to one
-tile that crashes its worker. Bounded, and with the suspects run again alone at the end, only the culprit is
-lost. `resources={"GPU": 1}` is not used, because it turns the scheduler's own queueing off (STYLE §3).
+tile that crashes its worker. Bounded, and with the suspects run again in smaller and smaller company, only
+the culprit is lost. `resources={"GPU": 1}` is not used, because it turns the scheduler's own queueing off.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
-import subprocess
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import dask
-from distributed import Client, Event, Future, Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin, get_worker
+from distributed import (
+    CancelledError,
+    Client,
+    Future,
+    Nanny,
+    Scheduler,
+    SchedulerPlugin,
+    SpecCluster,
+    Worker,
+    WorkerPlugin,
+    get_worker,
+)
+from distributed.core import Status
 from distributed.scheduler import KilledWorker
+from distributed.versions import get_versions
 
-from remotesam.errors import Cancelled, ClusterError, ConfigError, DeviceError
+from remotesam.errors import (
+    Cancelled,
+    ClusterError,
+    ConfigError,
+    DeviceError,
+    RemotesamError,
+    StoreError,
+    TileError,
+)
 from remotesam.executors import Outcome, Task
+from remotesam.gpus import visible_gpus
 from remotesam.segmenter.protocol import Segmenter
-from remotesam.store import RunStore
+from remotesam.store import RunStore, absolute
+from remotesam.windows import Window
 from remotesam.workbench import Job, Workbench
 
 THREADS = 3
-"""Threads of a worker: one tile on the device, one being read, one being written."""
+"""Threads of a worker that are used: one tile on the device, one being read, one being written."""
+
+CONNECT_S = 15.0
+"""Seconds to wait for a scheduler to answer."""
 
 PATIENCE_S = 60.0
 """Seconds without any worker before a run gives up; a nanny needs about five to replace a dead one."""
@@ -38,42 +65,135 @@ PATIENCE_S = 60.0
 POLL_S = 0.5
 """How often a waiting run looks for a cancel, and at most how late it notices new or lost workers."""
 
+RESULT_S = 5.0
+"""Seconds to wait for the few bytes of a finished task's answer."""
+
+SETTLE_S = 1.0
+"""Age of a worker at its first task: a nanny gives up on a process that dies before it has heard of it."""
+
+TRIES = 3
+"""How often a tile is given to a worker whose device or store fails, before that ends the run."""
+
+STRIKES = 2
+"""Device failures of one worker, with no finished task between them, after which it is sent away."""
+
+PACKAGES = ("remotesam", "torch", "sam2", "numpy", "rasterio", "shapely", "dask", "distributed")
+"""Packages whose version must be this machine's on every worker, or polygons and messages may differ."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a worker must fulfil before it gets a tile."""
+
+    versions: dict[str, str]
+    token: str
+
+    @property
+    def probe(self) -> str:
+        return f"probe/{self.token}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What comes back from a worker: a summary or an error, and who sends it."""
+
+    summary: Any
+    error: RemotesamError | None
+    name: str
+    address: str
+    home: str
+    """What stays the same when a nanny replaces the worker's process."""
+
 
 class _BenchPlugin(WorkerPlugin):
-    """Holds the workbench of one job on every worker, those that join late included.
+    """Holds the workbench of one run on every worker, those that join late included.
 
     The model loads inside the first task, under the workbench's lock: `setup` runs in the worker's event
     loop, which a load of ten seconds would block.
     """
 
-    def __init__(self, name: str, job: Job, segmenter: Segmenter | None) -> None:
+    def __init__(self, name: str, job: Job, segmenter: Segmenter | None, terms: _Terms) -> None:
         self.name = name
         self.job = job
         self.segmenter = segmenter
+        self.terms = terms
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask when a worker starts."""
-        self.bench = Workbench(self.job, self.segmenter, _ClusterFlag(self.name))
+        self.cancel = threading.Event()
+        self._bench = Workbench(self.job, self.segmenter, self.cancel)
+        self._address = worker.address
+        self._lock = threading.Lock()
+        self._fit = False
+        settled = worker.status == Status.running
+        self._ready = time.monotonic() + (0 if settled else SETTLE_S)
 
     def teardown(self, worker: Worker) -> None:
-        """Called by Dask when a worker ends."""
+        """Called by Dask when a worker ends or the run does."""
+        self.cancel.set()
+
+    def bench(self) -> Workbench:
+        """The workbench, once this worker was found fit for the run.
+
+        Raises:
+            ClusterError: it is not.
+        """
+        with self._lock:
+            if not self._fit:
+                time.sleep(max(0.0, self._ready - time.monotonic()))
+                complaint = _complaint(self.job, self.terms)
+                if complaint:
+                    raise ClusterError(f"worker {self._address} {complaint}")
+                self._fit = True
+        return self._bench
 
 
-class _ClusterFlag(threading.Event):
-    """The driver's wish to stop, as a worker sees it."""
+class _SuspectAtFirstDeath(SchedulerPlugin):
+    """Makes the first death of a worker suspend its tasks of this run, whatever `allowed-failures` says.
 
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
+    The setting lives on the scheduler, belongs to all its users, and is 3 by default: a tile that kills its
+    worker would take four workers before anybody is asked.
+    """
 
-    def is_set(self) -> bool:
-        return bool(Event(self._name).is_set())
+    def __init__(self, prefix: str) -> None:
+        self.name = prefix
+        self._scheduler: Scheduler | None = None
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Called by Dask when the plugin arrives."""
+        self._scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Called by Dask whenever a task changes its state."""
+        if finish == "processing" and self._scheduler is not None and str(key).startswith(self.name):
+            task = self._scheduler.tasks[key]
+            task.suspicious = max(task.suspicious, self._scheduler.allowed_failures)
 
 
-def _on_worker(bench: str, task: Task, index: int) -> tuple[Any, str]:
-    """Run a task on the workbench of this worker; its name comes back with the summary."""
+def _on_worker(plugin: str, task: Task, index: int) -> _Answer:
+    """Run a task on the workbench of this worker. Errors made for users come back as answers, with a name."""
     worker = get_worker()
-    return task(worker.plugins[bench].bench, index), str(worker.name)
+    held: Any = worker.plugins[plugin]
+    summary, error = None, None
+    try:
+        summary = task(held.bench(), index)
+    except RemotesamError as caught:
+        error = caught
+    return _Answer(summary, error, str(worker.name), worker.address, str(worker.nanny or worker.address))
+
+
+async def _stop_tasks(plugin: str, dask_worker: Worker) -> None:
+    """Let the tasks of a run on this worker end at their next checkpoint."""
+    held: Any = dask_worker.plugins.get(plugin)
+    if held is not None:
+        held.cancel.set()
+
+
+async def _exit() -> None:
+    """End this worker's process; its nanny starts another."""
+    os._exit(1)
 
 
 class DaskExecutor:
@@ -91,163 +211,284 @@ class DaskExecutor:
     def __init__(self, client: Client, job: Job, segmenter: Segmenter | None = None) -> None:
         self._client = client
         self._name = f"remotesam-{uuid.uuid4().hex[:12]}"
-        self._flag = Event(self._name, client=client)
-        self._counted = (0.0, 0)
-        self._check_workers(job)
-        client.register_plugin(_BenchPlugin(self._name, job, segmenter))
+        self._store = RunStore(job.run_url)
+        self._terms = _Terms(_versions(), uuid.uuid4().hex)
+        self._counted = (float("-inf"), 0, 0)
+        self._last_loss = ""
+        self._strikes: Counter[str] = Counter()
+        # Workers have other working directories; and one stretch is measured here, not one by each of them.
+        job = replace(job, run_url=absolute(job.run_url))
+        _ = job.raster.stretch
+        with _scheduler_errors():
+            self._check_workers(job)
+            client.register_plugin(_SuspectAtFirstDeath(self._name))
+            client.register_plugin(_BenchPlugin(self._name, job, segmenter, self._terms))
 
     @property
     def workers(self) -> int:
-        """Threads of all workers."""
-        return self._threads()[0]
+        """Worker processes."""
+        return self._count()[0]
 
     def run(self, task: Task, indices: Iterable[int], cancel: threading.Event) -> Iterator[Outcome]:
-        """See `Executor.run`; tasks that killed their worker come last, one at a time."""
-        todo = iter(indices)
-        suspects: deque[int] = deque()
-        yield from self._flow(task, todo, cancel, suspects, alone=False)
-        while suspects and not cancel.is_set():
-            yield from self._flow(task, iter([suspects.popleft()]), cancel, suspects, alone=True)
+        """See `Executor.run`; tasks whose worker died come last.
+
+        A suspect is run again among the other suspects, which clears most of those that only kept bad
+        company (or were on a machine that was taken away), and whoever loses its worker there too, alone.
+        """
+        left: Iterable[int] = indices
+        for alone in (False, False, True):
+            suspects: list[int] = []
+            with _scheduler_errors():
+                yield from _Flow(self, task, cancel, suspects, alone).over(iter(left))
+            if cancel.is_set():
+                return
+            left = suspects
 
     def close(self) -> None:
         """Take the workbenches off the workers."""
-        if self._client.status == "running":
-            self._client.unregister_worker_plugin(self._name)
-
-    def _flow(
-        self, task: Task, todo: Iterator[int], cancel: threading.Event, suspects: deque[int], *, alone: bool
-    ) -> Iterator[Outcome]:
-        live: dict[str, tuple[int, Future]] = {}
-        finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        restarted: set[int] = set()
-
-        def submit(index: int) -> None:
-            future = self._client.submit(
-                _on_worker,
-                self._name,
-                task,
-                index,
-                key=f"{self._name}-{index}-{uuid.uuid4().hex[:6]}",
-                pure=False,
-            )
-            live[future.key] = (index, future)
-            future.add_done_callback(finished.put)
-
-        last_worker = time.monotonic()
+        if self._client.status != "running":
+            return
+        self._store.remove([self._terms.probe])
         try:
-            while True:
-                if cancel.is_set():
-                    self._flag.set()
-                elif alone or len(live) < self._bound():
-                    index = next(todo, None)
-                    if index is not None:
-                        submit(index)
-                        continue
-                if not live:
-                    return
-                try:
-                    future = finished.get(timeout=POLL_S)
-                except queue.Empty:
-                    last_worker = self._still_alive(last_worker)
-                    continue
-                index, _ = live.pop(future.key)
-                outcome = self._outcome(index, future)
-                future.release()
-                if isinstance(outcome.error, KilledWorker) and not alone:
-                    suspects.append(index)
-                elif isinstance(outcome.error, DeviceError) and index not in restarted:
-                    restarted.add(index)
-                    self._client.restart_workers([outcome.worker], timeout=PATIENCE_S, raise_for_error=False)
-                    submit(index)
-                elif not isinstance(outcome.error, Cancelled):
-                    yield outcome
-        finally:
-            self._client.cancel([future for _, future in live.values()], force=True) if live else None
+            self._client.unregister_worker_plugin(self._name)
+            self._client.unregister_scheduler_plugin(self._name)
+        except (OSError, TimeoutError):
+            _log.debug("the scheduler went away before the end of the run", exc_info=True)
 
-    def _outcome(self, index: int, future: Future) -> Outcome:
-        if future.status == "finished":
-            summary, worker = future.result()
-            return Outcome(index, summary, worker=worker)
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                return Outcome(index, error=error)
-            worker = self._client.who_has([future]).get(future.key, ("",))
-            return Outcome(index, error=error, worker=worker[0] if worker else "")
-        raise ClusterError(
-            f"the scheduler {self._client.scheduler.addr if self._client.scheduler else ''} went away; "
-            "finished tiles are kept, run again to continue"
-        )
+    def submit(self, task: Task, index: int) -> Future:
+        """Hand one task to the scheduler."""
+        key = f"{self._name}-{index}-{uuid.uuid4().hex[:6]}"
+        future: Future = self._client.submit(_on_worker, self._name, task, index, key=key, pure=False)
+        return future
 
-    def _threads(self) -> tuple[int, int]:
-        """Threads of all workers, and workers; asked at most every `POLL_S`."""
-        when, _ = self._counted
-        if time.monotonic() - when > POLL_S:
-            threads = self._client.nthreads()
-            self._counted = (time.monotonic(), len(threads))
-            self._total = sum(threads.values())
-        return self._total, self._counted[1]
+    def stop_tasks(self) -> None:
+        """Ask all workers to end their tasks early; does not wait for them."""
+        if self._client.status == "running":
+            self._client.run(_stop_tasks, self._name, wait=False)
 
-    def _bound(self) -> int:
-        """One task more per worker than it has threads, so that none waits for the network."""
-        threads, workers = self._threads()
-        return threads + workers
+    def cancel(self, futures: list[Future]) -> None:
+        """Give up tasks whose results nobody waits for any more."""
+        if futures and self._client.status == "running":
+            self.stop_tasks()
+            self._client.cancel(futures, force=True)
 
-    def _still_alive(self, last_worker: float) -> float:
-        if self._client.status not in ("running", "connecting"):
-            raise ClusterError("the scheduler went away; finished tiles are kept, run again to continue")
+    def bound(self) -> int:
+        """Most tasks in flight: one more per worker than it has of the threads that count."""
+        return max(1, sum(self._count()))
+
+    def still_alive(self, last_worker: float) -> float:
+        """When a worker was last seen.
+
+        Raises:
+            ClusterError: the scheduler is gone, or no worker was there for `PATIENCE_S`.
+        """
+        if self._client.status != "running":
+            raise _lost_scheduler()
         now = time.monotonic()
-        if self._threads()[1]:
+        if self._count()[0]:
             return now
         if now - last_worker > PATIENCE_S:
+            why = f" (the last one left because {self._last_loss})" if self._last_loss else ""
             raise ClusterError(
-                f"no worker for {PATIENCE_S:.0f} s; finished tiles are kept, run again to continue"
+                f"no worker for {PATIENCE_S:.0f} s{why}; finished tiles are kept, run again to continue"
             )
         return last_worker
 
+    def note_success(self, answer: _Answer) -> None:
+        """A worker finished a task."""
+        self._strikes.pop(answer.home, None)
+
+    def replace_worker(self, answer: _Answer) -> None:
+        """End a worker that cannot go on: for good, or to be started anew by its nanny.
+
+        A CUDA error that sticks to a process goes away with it. A worker whose device fails again at once,
+        or that does not reach the run, would eat one tile after the other and is sent away, unless it is
+        the only one.
+
+        Raises:
+            RemotesamError: the answer's, when the only worker cannot see the run.
+        """
+        self._last_loss = str(answer.error)
+        self._strikes[answer.home] += 1
+        only = self._count()[0] <= 1
+        unfit = isinstance(answer.error, ClusterError)
+        if unfit and only and answer.error is not None:
+            raise answer.error
+        if not only and (unfit or self._strikes[answer.home] >= STRIKES):
+            _log.warning("worker %s is left out: %s", answer.name, answer.error)
+            self._client.retire_workers([answer.address], close_workers=True)
+        else:
+            _log.warning("worker %s is started again: %s", answer.name, answer.error)
+            self._client.run(_exit, workers=[answer.address], wait=False)
+
+    def _count(self) -> tuple[int, int]:
+        """Workers, and those of their threads that count; asked at most every `POLL_S`."""
+        when, workers, threads = self._counted
+        if time.monotonic() - when > POLL_S:
+            found = self._client.nthreads()
+            workers, threads = len(found), sum(min(count, THREADS) for count in found.values())
+            self._counted = (time.monotonic(), workers, threads)
+        return workers, threads
+
     def _check_workers(self, job: Job) -> None:
-        """Compare package versions, and see every worker read and write the run directory."""
+        """Compare package versions, and see every worker read the raster and use the run directory."""
         try:
             self._client.wait_for_workers(1, timeout=PATIENCE_S)
-            self._client.get_versions(
-                check=True, packages=["remotesam", "numpy", "rasterio", "torch", "sam2"]
-            )
         except TimeoutError:
             raise ClusterError("the scheduler has no workers; start some and run again") from None
-        except ValueError as error:
-            detail = " ".join(str(error).split())
-            raise ClusterError(f"workers run other versions than this machine: {detail}") from None
-        token = uuid.uuid4().hex
-        store = RunStore(job.run_url)
-        store.put(f"probe/{token}", token.encode())
-        answers = self._client.run(_probe_store, job.run_url, token, on_error="return")
+        self._store.put(self._terms.probe, self._terms.token.encode())
+        answers = self._client.run(_complaint, job, self._terms, on_error="return")
         for address, answer in answers.items():
-            if answer != token or not store.exists(f"probe/{token}-{_plain(address)}"):
-                raise ClusterError(
-                    f"worker {address} cannot read and write {job.run_url} ({_one_line(answer)}); "
-                    "put --run-dir on storage that all workers share"
-                )
-        store.remove(["probe"])
+            if answer:
+                raise ClusterError(f"worker {address} {' '.join(str(answer).split())}")
 
 
-def _probe_store(url: str, token: str, dask_worker: Worker) -> str:
-    store = RunStore(url)
-    seen = store.get(f"probe/{token}").decode()
-    store.put(f"probe/{token}-{_plain(dask_worker.address)}", b"")
-    return seen
+class _Flow:
+    """One round over some tasks, with a bounded number of them in flight."""
+
+    def __init__(
+        self, owner: DaskExecutor, task: Task, cancel: threading.Event, suspects: list[int], alone: bool
+    ) -> None:
+        self._owner = owner
+        self._task = task
+        self._cancel = cancel
+        self._suspects = suspects
+        self._alone = alone
+        self._live: dict[Any, tuple[int, Future]] = {}
+        self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._tries: Counter[int] = Counter()
+        self._last_worker = time.monotonic()
+
+    def over(self, todo: Iterator[int]) -> Iterator[Outcome]:
+        """Outcomes in order of completion; whoever lost its worker is put on the list of suspects."""
+        left: Iterator[int] | None = todo
+        try:
+            while True:
+                if self._cancel.is_set() and left is not None:
+                    left = None
+                    self._owner.stop_tasks()
+                while left is not None and len(self._live) < (1 if self._alone else self._owner.bound()):
+                    index = next(left, None)
+                    if index is None:
+                        left = None
+                    else:
+                        self._submit(index)
+                if not self._live:
+                    return
+                outcome = self._next()
+                if outcome is not None:
+                    yield outcome
+        finally:
+            self._owner.cancel([future for _, future in self._live.values()])
+
+    def _submit(self, index: int) -> None:
+        self._watch(index, self._owner.submit(self._task, index))
+
+    def _watch(self, index: int, future: Future) -> None:
+        self._live[future.key] = (index, future)
+        future.add_done_callback(self._finished.put)
+
+    def _next(self) -> Outcome | None:
+        """Wait a little for a task to end; None when none did, or none whose end is worth telling."""
+        try:
+            future = self._finished.get(timeout=POLL_S)
+        except queue.Empty:
+            self._last_worker = self._owner.still_alive(self._last_worker)
+            return None
+        index, _ = self._live.pop(future.key)
+        if future.status in ("cancelled", "lost"):
+            raise _lost_scheduler()
+        try:
+            answer = future.result(timeout=RESULT_S)
+        except KilledWorker as error:
+            return self._bereaved(index, error)
+        except TimeoutError:
+            # The worker died with the finished result: Dask has the task done again.
+            self._last_worker = self._owner.still_alive(self._last_worker)
+            self._watch(index, future)
+            return None
+        except CancelledError:
+            raise _lost_scheduler() from None
+        except Exception as error:  # noqa: BLE001 - reported to the user with the tile's number
+            return Outcome(index, error=error)
+        future.release()
+        return self._answered(index, answer)
+
+    def _answered(self, index: int, answer: _Answer) -> Outcome | None:
+        error = answer.error
+        if error is None:
+            self._owner.note_success(answer)
+            return Outcome(index, answer.summary, worker=answer.name)
+        if isinstance(error, Cancelled):
+            return None
+        if isinstance(error, DeviceError | StoreError | ClusterError) and not self._cancel.is_set():
+            self._tries[index] += 1
+            if self._tries[index] < TRIES:
+                if not isinstance(error, StoreError):
+                    self._owner.replace_worker(answer)
+                self._submit(index)
+                return None
+        return Outcome(index, error=error, worker=answer.name)
+
+    def _bereaved(self, index: int, error: KilledWorker) -> Outcome | None:
+        if not self._alone:
+            self._suspects.append(index)
+            return None
+        message = (
+            f"tile {index}: its worker died three times, the last time alone with it; see that worker's log "
+            "(memory, a crash in a library), then `remotesam run retry-failed`"
+        )
+        return Outcome(index, error=TileError(message), worker=str(error.last_worker.name))
 
 
-def _plain(address: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in address)
+@contextmanager
+def _scheduler_errors() -> Iterator[None]:
+    """Turn what Dask raises when its scheduler is gone into one line."""
+    try:
+        yield
+    except RemotesamError:
+        raise
+    except (OSError, TimeoutError) as error:
+        raise _lost_scheduler() from error
 
 
-def _one_line(answer: Any) -> str:
-    return (
-        (str(answer).splitlines() or ["no answer"])[0] if isinstance(answer, Exception) else "other content"
-    )
+def _lost_scheduler() -> ClusterError:
+    return ClusterError("the scheduler went away; finished tiles are kept, run again to continue")
 
 
-def connect(scheduler: str) -> Client:
+def _versions() -> dict[str, str]:
+    """Versions that matter; a build's local part (`+cpu`, `+cu128`) does not, nor the patch of Python."""
+    found = get_versions(packages=PACKAGES)["packages"]
+    versions = {name: str(found[name]).split("+")[0] for name in PACKAGES}
+    return {"python": ".".join(str(found["python"]).split(".")[:2]), **versions}
+
+
+def _complaint(job: Job, terms: _Terms) -> str:
+    """Why this worker cannot work on a run, to be said after its name; empty when it can."""
+    for name, found in _versions().items():
+        if found != terms.versions[name]:
+            return f"has {name} {found}, the run needs {terms.versions[name]}; install the same version there"
+    store = RunStore(job.run_url)
+    try:
+        seen = store.get(terms.probe).decode() == terms.token
+        store.put(f"probe/{uuid.uuid4().hex}", b"")
+    except StoreError as error:
+        return f"cannot use the run directory ({error}); put --run-dir on storage that all workers share"
+    if not seen:
+        return f"sees another {job.run_url}; put --run-dir on storage that all workers share"
+    try:
+        job.raster.read(Window(0, 0, 1, 1))
+    except RemotesamError as error:
+        return f"cannot read the raster ({error}); give an absolute path or URL that all workers reach"
+    return ""
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def running_cluster(scheduler: str) -> Iterator[Client]:
     """A client of a running scheduler.
 
     Args:
@@ -258,69 +499,58 @@ def connect(scheduler: str) -> Client:
     """
     try:
         if Path(scheduler).exists():
-            return Client(scheduler_file=scheduler, timeout=15)
-        return Client(scheduler, timeout=15)
+            client = Client(scheduler_file=scheduler, timeout=CONNECT_S)
+        else:
+            client = Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"{scheduler}: no Dask scheduler answers ({_one_line(error)}); check address and network"
         ) from None
+    try:
+        yield client
+    finally:
+        client.close()
 
 
-def start_local(workers: str) -> Client:
-    """A client of a new cluster on this machine; closing it ends the cluster.
+@contextmanager
+def local_cluster(workers: str) -> Iterator[Client]:
+    """A client of a new cluster on this machine, which ends with the block.
 
     Args:
-        workers: `gpu` for one process per GPU, or a number of CPU processes that share the cores.
+        workers: `gpu` for one process per GPU, a number of CPU processes that share the cores, or `auto`:
+            `gpu` where there are GPUs, else one process.
 
     Raises:
         ConfigError: no GPU is there.
     """
-    spec: dict[int, dict[str, Any]] = {}
-    for number, environment in enumerate(_environments(workers)):
-        spec[number] = {
+    spec = {
+        number: {
             "cls": Nanny,
             "options": {
                 "host": "127.0.0.1",
                 "nthreads": THREADS,
                 "env": environment,
                 "memory_limit": 0,
-                "silence_logs": 50,
+                "silence_logs": logging.CRITICAL,
             },
         }
-    # One death is enough to suspect a task: the suspects run alone afterwards.
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+        for number, environment in enumerate(_environments(workers))
+    }
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
-    cluster = SpecCluster(workers=spec, scheduler=scheduler, silence_logs=50)
-    client = Client(cluster)
-    client.remotesam_owns = cluster
-    return client
-
-
-def stop(client: Client) -> None:
-    """Close a client, and the cluster that `start_local` made for it."""
-    cluster = getattr(client, "remotesam_owns", None)
-    client.close()
-    if cluster is not None:
-        cluster.close()
+    with (
+        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 def _environments(workers: str) -> list[dict[str, str]]:
-    if workers == "gpu":
-        gpus = _gpus()
-        if not gpus:
-            raise ConfigError("workers: no NVIDIA GPU answers nvidia-smi; use --workers N for CPU processes")
-        return [{"CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in gpus]
-    count = int(workers)
-    threads = max(1, (os.cpu_count() or 1) // count)
-    return [{"OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": ""} for _ in range(count)]
-
-
-def _gpus() -> list[int]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [int(part) for part in visible.split(",") if part.strip().isdigit()]
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return list(range(len(listed.stdout.strip().splitlines())))
+    """The variables of each worker process."""
+    gpus = visible_gpus() if workers in ("auto", "gpu") else []
+    if workers == "gpu" and not gpus:
+        raise ConfigError("workers: no NVIDIA GPU answers nvidia-smi; use --workers N for CPU processes")
+    devices = gpus or [""] * (1 if workers == "auto" else int(workers))
+    threads = str(max(1, (os.cpu_count() or 1) // len(devices)))
+    # Dask sets all of these to 1 unless told otherwise.
+    shared = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    return [{"CUDA_VISIBLE_DEVICES": device, **shared} for device in devices]

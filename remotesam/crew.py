@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from remotesam.config import Config
@@ -41,31 +41,51 @@ def crew_of(
         segmenter: a model of the caller's own, or None for the job's.
         cancel: set by the user to stop.
         listener: is told what happens.
-        wanted: a Dask client, "dask", "threads" or "serial"; None chooses by the job's settings: threads of
-            this process for `auto`, this thread alone for 1, else processes under Dask.
+        wanted: see `workplace`.
         model: False when no tile is going to be segmented.
     """
-    wanted = wanted or _choice(job.config)
-    if wanted in ("serial", "threads"):
-        listener("stage", name="load_model", total=None)
-        bench = Workbench(job, segmenter, cancel)
-        executor: Executor = SerialExecutor(bench) if wanted == "serial" else ThreadExecutor(bench, THREADS)
-        if job.grid and len(RunStore(job.run_url).finished("tiles")) < len(job.grid):
-            _ = bench.segmenter  # a missing model must end the run here, not every tile on its own
+    with workplace(job.config, wanted) as place:
+        executor: Executor
+        if isinstance(place, str):
+            bench = Workbench(job, segmenter, cancel)
+            executor = SerialExecutor(bench) if place == "serial" else ThreadExecutor(bench, THREADS)
+            if model and len(RunStore(job.run_url).finished("tiles")) < len(job.grid):
+                listener("stage", name="load_model", total=None)
+                _ = bench.segmenter  # a missing model must end the run here, not every tile on its own
+        else:
+            from remotesam.cluster import DaskExecutor
+
+            executor = DaskExecutor(place, job, segmenter if model else None)
+            if model:
+                listener("cluster", dashboard=place.dashboard_link, workers=executor.workers)
         try:
             yield Crew(executor, cancel, listener)
         finally:
             executor.close()
-        return
-    with _client(wanted, job.config) as client:
-        from remotesam.cluster import DaskExecutor
 
-        on_cluster = DaskExecutor(client, job, segmenter)
-        listener("cluster", dashboard=client.dashboard_link, workers=on_cluster.workers)
-        try:
-            yield Crew(on_cluster, cancel, listener)
-        finally:
-            on_cluster.close()
+
+@contextmanager
+def workplace(config: Config, wanted: Client | str | None) -> Iterator[Client | str]:
+    """Where the crews of one run work: a Dask client, "threads" or "serial".
+
+    A cluster is started, or connected to, once for all stages and scales, and left in the end.
+
+    Args:
+        config: settings `workers`, `scheduler` and `device`.
+        wanted: a Dask client, which stays open; "dask", "threads" or "serial"; None chooses by the settings:
+            this thread alone for one worker, for `auto` threads of this process unless there are several
+            GPUs, else processes under Dask.
+
+    Raises:
+        ConfigError: Dask is asked for and not installed.
+        ClusterError: the scheduler does not answer.
+    """
+    wanted = wanted or _choice(config)
+    if wanted == "dask":
+        with _cluster(config) as client:
+            yield client
+    else:
+        yield wanted
 
 
 def _choice(config: Config) -> str:
@@ -77,10 +97,8 @@ def _choice(config: Config) -> str:
     return "dask" if config.device == "auto" and len(visible_gpus()) > 1 else "threads"
 
 
-def _client(wanted: Client | str, config: Config) -> AbstractContextManager[Client]:
-    """The caller's client, or one of our own that is closed in the end."""
-    if not isinstance(wanted, str):
-        return nullcontext(wanted)
+def _cluster(config: Config) -> AbstractContextManager[Client]:
+    """A client of a running cluster, or of one of our own."""
     try:
         from remotesam.cluster import local_cluster, running_cluster
     except ImportError as error:

@@ -7,6 +7,7 @@ that module's writer. Here are the other two: a progress bar for terminals, log 
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -14,6 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 LOG_EVERY_S = 15.0
 """Seconds between progress lines where there is no terminal to draw a bar on."""
+
+PACE_TILES = 20
+"""Tiles over which a worker's pace is measured."""
 
 STAGE_TITLES = {
     "load_model": "Loading the model",
@@ -53,6 +57,21 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+class Pace:
+    """How fast each worker is, from when its last tiles came in: right for late joiners too."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[float]] = {}
+
+    def count(self, worker: str) -> float | None:
+        """Note a tile of a worker; its tiles per second over the last few, None for its first."""
+        times = self._times.setdefault(worker, deque(maxlen=PACE_TILES))
+        times.append(time.monotonic())
+        if len(times) == 1:
+            return None
+        return (len(times) - 1) / max(times[-1] - times[0], 1e-3)
+
+
 class Bar:
     """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
 
@@ -70,6 +89,7 @@ class Bar:
         self._task: Any = None
         self._title = ""
         self._logged = 0.0
+        self._rates: dict[str, float] = {}
 
     def __enter__(self) -> Bar:
         if self._console.is_terminal:
@@ -85,6 +105,9 @@ class Bar:
             self._stage(fields["name"], fields.get("total"))
         elif event in ("tile", "step"):
             self._advance(fields)
+        elif event == "cluster":
+            workers = f"{fields['workers']} worker" + "s" * (fields["workers"] != 1)
+            self._console.print(f"{workers}, dashboard: {fields['dashboard']}", soft_wrap=True)
         elif event == "warning":
             self._console.print(f"[yellow]warning:[/] {fields['message']}", soft_wrap=True)
 
@@ -102,6 +125,10 @@ class Bar:
         note = "" if left is None else f"{duration(left)} left"
         if fields.get("coverage") is not None:
             note += f"  coverage {fields['coverage']:.1%}"
+        if fields.get("worker") and fields.get("worker_rate"):
+            self._rates[fields["worker"]] = fields["worker_rate"]
+            slowest, fastest = min(self._rates.values()), max(self._rates.values())
+            note += f"  {len(self._rates)} workers at {slowest:.2g}–{fastest:.2g} tiles/s"
         if self._console.is_terminal:
             self._progress.update(self._task, completed=done, total=total, note=note)
         elif done == total or time.monotonic() - self._logged > LOG_EVERY_S:

@@ -50,7 +50,7 @@ FORMAT = 1
 
 CONTENT = (
     *("tiles", "seams", "contacts", "match", "scales", "fused", "polygons", "bands"),
-    *("stages.json", "written.json", "live.gpkg"),
+    *("stages.json", "written.json", "live.gpkg", "probe"),
 )
 """Everything that stages write."""
 

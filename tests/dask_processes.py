@@ -1,0 +1,101 @@
+"""A Dask scheduler and workers as processes of their own, as on a real cluster: to be killed, slowed, cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COLOURS = str(ROOT / "tests" / "preload_colours.py")
+"""Makes a worker segment by colours instead of loading a model: runs of the command line need no torch."""
+
+
+def dask(
+    *arguments: object, before: Sequence[str] = (), log: Path, **environment: str
+) -> subprocess.Popen[bytes]:
+    """Start a `dask …` command in a process group of its own."""
+    command = [*before, sys.executable, "-m", "dask", *map(str, arguments)]
+    known = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, env={**os.environ, **known}, stdout=out, stderr=out, start_new_session=True
+        )
+
+
+class DaskProcesses:
+    """One scheduler and any number of workers."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder, self.environment = folder, environment
+        self.file = folder / "scheduler.json"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.scheduler = self._start(
+            *("scheduler", "--host", "127.0.0.1", "--port", 0, "--dashboard-address", "127.0.0.1:0"),
+            *("--scheduler-file", self.file),
+        )
+        wait_until(self.file.exists)
+
+    def worker(
+        self, name: str, *options: object, before: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker; returns its nanny's process, or its own after `--no-nanny`."""
+        return self._start(
+            *("worker", "--scheduler-file", self.file, "--name", name, "--nthreads", 2, "--no-dashboard"),
+            *("--local-directory", self.folder / "scratch", *options),
+            before=before,
+            **environment,
+        )
+
+    def _start(
+        self, *arguments: object, before: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        process = dask(
+            *arguments, before=before, log=self.folder / "dask.log", **self.environment, **environment
+        )
+        self.processes.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL to a process and all its children."""
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+@contextmanager
+def dask_processes(folder: Path, *workers: str, **environment: str) -> Iterator[DaskProcesses]:
+    """A scheduler with workers of these names; all are killed in the end."""
+    folder.mkdir()
+    cluster = DaskProcesses(folder, **environment)
+    try:
+        for name in workers:
+            cluster.worker(name)
+        yield cluster
+    finally:
+        for process in cluster.processes:
+            cluster.kill(process)
+
+
+def wait_until(condition: object, seconds: float = 60) -> None:
+    """Poll until a callable is true."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def children(*pids: int) -> Mapping[int, str]:
+    """All processes below some others, with their command lines."""
+    import psutil
+
+    below = [child for pid in pids for child in psutil.Process(pid).children(recursive=True)]
+    return {child.pid: " ".join(child.cmdline()) for child in below}
