@@ -11,7 +11,7 @@ from remotesam.sphere import Equirect, View, import_views, map_views, views
 from remotesam.sphere.equirect import direction
 from remotesam.sphere.footprint import footprints
 from remotesam.sphere.fusion import describe_views, fuse
-from remotesam.sphere.scan import UNSEEN, Click, fuse_logits, plan_scan
+from remotesam.sphere.scan import UNSEEN, Agreement, Click, fuse_logits, plan_scan
 
 GRID = Equirect.whole(512)
 
@@ -173,12 +173,36 @@ def test_a_walk_starts_where_the_click_is_most_central():
     assert scan.order[0] == 10
     assert sorted(scan.order) == list(range(24))
     assert scan.order[1] == 11
-    assert set(scan.prompts) == {0, 12}
     assert scan.prompts[0].positive.tolist() == [True, False]
     x, y = scan.prompts[0].points[0]
     assert x > 256
     assert y == pytest.approx(256, abs=1)
     assert scan.prompts[0].points[1][1] < 256, "a click above the centre has a smaller y"
+    assert 12 in scan.prompts
+    for position, view in enumerate(layout.views[k] for k in scan.order):
+        _, inside = view.project(direction([c.lon for c in clicks], [c.lat for c in clicks]))
+        assert (position in scan.prompts) == (inside[0] or inside[2]), (
+            "every view that sees a click on the object"
+        )
+
+
+def test_a_mask_must_agree_with_what_was_seen_before():
+    """One view in which the memory lost the object must not paint over the panorama."""
+    layout = views(512, "sap", view_size=64)
+    disc = lambda index: (view_rays(layout.views[index]) @ direction(10.0, 0.0) - 0.97) * 50  # noqa: E731
+    home = plan_scan(layout, [Click(10.0, 0.0)]).order[0]
+    gate = Agreement()
+    assert gate.takes(layout.views[home], disc(home), certain=True)
+    beside = (home + 1) % 24
+    assert gate.takes(layout.views[beside], disc(beside), certain=False)
+    lost = (home + 2) % 24
+    assert not gate.takes(layout.views[lost], np.ones((64, 64)), certain=False)
+    assert gate.takes(layout.views[lost], disc(lost), certain=False)
+    far = (home + 12) % 24
+    assert not gate.takes(layout.views[far], np.ones((64, 64)), certain=False), (
+        "nothing before it speaks for it"
+    )
+    assert gate.takes(layout.views[far], -np.ones((64, 64)), certain=False)
 
 
 def test_clicks_that_cannot_be_used_are_errors():

@@ -65,26 +65,22 @@ def plan_scan(layout: Layout, clicks: Sequence[Click]) -> Scan:
     """The walk for some clicks.
 
     The view that holds the first positive click nearest to its centre comes first; the others follow in the
-    layout's cyclic order. Each positive click prompts the view that holds it most centrally, together with
-    every other click which that view sees; a view that sees negative clicks only is not prompted, because SAM
-    2 cannot segment "not this".
+    layout's cyclic order. Every view that sees a positive click is prompted with all clicks it sees (SAP,
+    section 3.3); one that sees negative clicks only is not, because SAM 2 cannot segment "not this".
 
     Raises:
         InputError: no click is positive, or one is no longitude and latitude.
     """
-    points, inside, offset = _seen(layout, clicks)
-    homes = [int(np.argmin(offset[:, k])) for k, click in enumerate(clicks) if click.positive]
-    order = tuple((homes[0] + step) % len(layout) for step in range(len(layout)))
-    positive = np.array([click.positive for click in clicks])
-    prompts = {
-        order.index(home): Prompt(points[home, inside[home]], positive[inside[home]])
-        for home in sorted(set(homes))
-    }
-    return Scan(order, prompts)
+    prompts = view_prompts(layout, clicks)
+    _, _, offset = _seen(layout, clicks)
+    first = next(k for k, click in enumerate(clicks) if click.positive)
+    start = int(np.argmin(offset[:, first]))
+    order = tuple((start + step) % len(layout) for step in range(len(layout)))
+    return Scan(order, {order.index(index): prompt for index, prompt in prompts.items()})
 
 
 def view_prompts(layout: Layout, clicks: Sequence[Click]) -> dict[int, Prompt]:
-    """Prompts of every view that sees a positive click, by view index: for views that are segmented alone.
+    """Prompts of every view that sees a positive click, by view index.
 
     Raises:
         InputError: no click is positive, or one is no longitude and latitude.
@@ -154,7 +150,8 @@ class Agreement:
             weight = weights[part.window.slices[0]] * (part.seen & (before > UNSEEN))
             shared += float((weight * ((here > 0) & (before > 0))).sum())
             union += float((weight * ((here > 0) | (before > 0))).sum())
-        if not certain and union > 0 and shared < self._min_iou * union:
+        silent = not (values > 0).any()
+        if not (certain or silent) and (shared == 0 or shared < self._min_iou * union):
             return False
         for part, here in parts:
             before = self._fused[part.window.slices]
