@@ -1,4 +1,4 @@
-"""A Dask scheduler and workers as processes of their own, as on a real cluster: to be killed, slowed, cut off."""
+"""A Dask scheduler and workers as processes of their own, to be killed, slowed and cut off."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from distributed import Client
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = str(ROOT / "tests" / "preload_colours.py")
@@ -61,12 +63,14 @@ class DaskProcesses:
         self.processes.append(process)
         return process
 
+    def client(self) -> Client:
+        """A client of the scheduler."""
+        return Client(scheduler_file=str(self.file), timeout=30)
+
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL to a process and all its children."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
 
@@ -84,18 +88,9 @@ def dask_processes(folder: Path, *workers: str, **environment: str) -> Iterator[
             cluster.kill(process)
 
 
-def wait_until(condition: object, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Poll until a callable is true."""
-    assert callable(condition)
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
-
-
-def children(*pids: int) -> Mapping[int, str]:
-    """All processes below some others, with their command lines."""
-    import psutil
-
-    below = [child for pid in pids for child in psutil.Process(pid).children(recursive=True)]
-    return {child.pid: " ".join(child.cmdline()) for child in below}
