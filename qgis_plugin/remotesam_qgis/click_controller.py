@@ -29,6 +29,7 @@ from .engine.session import Session
 from .layers import SourceError, source_of
 from .maptool import PromptOverlay, PromptTool
 from .settings import tr
+from .styling import apply_style
 
 
 class ClickController(QObject):
@@ -285,6 +286,7 @@ class ClickController(QObject):
 
     def _new_target(self) -> QgsVectorLayer:
         layer = edits.new_layer(tr("Clicked segments"), self._raster.crs())
+        apply_style(layer, "random")
         QgsProject.instance().addMapLayer(layer)
         self._page.target.setLayer(layer)
         self.layer_added.emit(layer)

@@ -93,7 +93,7 @@ class ClickPage(QWidget):
         box = QgsCollapsibleGroupBox(tr("Edit segments"))
         hint = QLabel(tr("On the layer above; every step can be undone with Ctrl+Z."))
         hint.setWordWrap(True)
-        hint.setStyleSheet("color: palette(mid)")
+        hint.setStyleSheet("color: gray")
         self.select = QPushButton(tr("Select"))
         self.select.clicked.connect(self.select_requested)
         self.merge = QPushButton(tr("Merge selected"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qgis.core import QgsApplication
 from qgis.gui import QgsDockWidget
-from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
+from qgis.PyQt.QtCore import QObject, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -63,7 +63,11 @@ class Dock(QgsDockWidget):
     def showEvent(self, event) -> None:
         """Look for the engine when the panel is first seen, not when QGIS starts."""
         super().showEvent(event)
-        if not self._asked:
+        # QGIS shows every new dock for a moment, before the plugin can hide it.
+        QTimer.singleShot(0, self._ask_once)
+
+    def _ask_once(self) -> None:
+        if self.isVisible() and not self._asked:
             self._asked = True
             self.finder.start()
 
@@ -112,7 +116,7 @@ class Dock(QgsDockWidget):
 
     def _build_footer(self) -> QHBoxLayout:
         self.engine_label = QLabel("")
-        self.engine_label.setStyleSheet("color: palette(mid)")
+        self.engine_label.setStyleSheet("color: gray")
         copy = QPushButton(tr("Copy diagnostics"))
         copy.setFlat(True)
         copy.setToolTip(tr("Versions and engine state for a bug report, on the clipboard."))

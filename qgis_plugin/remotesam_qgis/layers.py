@@ -238,13 +238,16 @@ class ResultGroup:
         return parent.insertGroup(index, self._title)
 
 
-def release(path: str) -> None:
-    """Remove every project layer that reads a file, so that the engine can replace it (Windows locks it)."""
-    wanted = Path(path).resolve()
+def release(output: str) -> None:
+    """Remove every project layer that reads an output or its run directory: Windows locks open files."""
+    wanted = Path(output).resolve()
+    run_directory = wanted.with_suffix(".remotesam")
     project = QgsProject.instance()
-    stale = [
-        layer.id()
-        for layer in project.mapLayers().values()
-        if isinstance(layer, QgsVectorLayer) and Path(layer.source().split("|")[0]).resolve() == wanted
-    ]
+    stale = []
+    for layer in project.mapLayers().values():
+        source = Path(layer.source().split("|")[0])
+        if isinstance(layer, QgsVectorLayer) and source.name:
+            resolved = source.resolve()
+            if resolved == wanted or run_directory in resolved.parents:
+                stale.append(layer.id())
     project.removeMapLayers(stale)

@@ -91,6 +91,7 @@ class OptionsPage(QgsOptionsPageWidget):
                "Devices: {devices}<br>Models on this machine: {models}").format(
                 version=answer.version, program=engine.command[0], origin=engine.origin,
                 devices=devices, models=", ".join(present))
+            + "".join(f"<br><b>{tr('Problem')}:</b> {text}" for text in answer.problems)
         )  # fmt: skip
 
     def _show_problem(self, text: str) -> None:

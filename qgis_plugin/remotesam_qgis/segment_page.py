@@ -170,7 +170,7 @@ class SegmentPage(QWidget):
         self.status = QLabel(tr("Ready."))
         self.status.setWordWrap(True)
         self.time = QLabel("")
-        self.time.setStyleSheet("color: palette(mid)")
+        self.time.setStyleSheet("color: gray")
         column = QVBoxLayout()
         column.addWidget(self.bar)
         column.addWidget(self.status)
@@ -296,6 +296,7 @@ class SegmentPage(QWidget):
             return
         self.extent.setOutputCrs(layer.crs() if layer.crs().isValid() else QgsProject.instance().crs())
         self.extent.setOriginalExtent(layer.extent(), layer.crs())
+        self.extent.clear()  # an extent drawn on the raster before says nothing about this one
         self.form.show_pixel_area(pixel_area(layer))
         if self.output.filePath() == self._suggested:
             self._suggested = default_output(layer)

@@ -94,7 +94,7 @@ class SettingsForm(QWidget):
         label = QLabel(setting.title)
         widget = _MAKERS[setting.kind](setting)
         note = QLabel("")
-        note.setStyleSheet("color: palette(mid)")
+        note.setStyleSheet("color: gray")
         tip = f"<p>{setting.help}</p><p><code>--{setting.name.replace('_', '-')}</code></p>"
         for part in (label, widget):
             part.setToolTip(tip)

@@ -227,7 +227,7 @@ def main():
             json.dumps(
                 {
                     "protocol": 1,
-                    "version": "0.0-fake",
+                    "remotesam": "0.0-fake",
                     "python": sys.version,
                     "prefix": sys.prefix,
                     "environ": dict(os.environ),

@@ -176,7 +176,7 @@ def test_a_setting_unknown_to_this_plugin_appears_by_itself(panel):
         }
     }
     dock.segment.form.set_values({"min_area": 7})
-    dock.segment.show_info(EngineInfo({"version": "9"}, schema))
+    dock.segment.show_info(EngineInfo({"remotesam": "9"}, schema))
     assert dock.segment.form.names() == ["min_area", "brand_new"]
     assert dock.segment.form.changed() == {"min_area": 7}, "what was typed survives a new schema"
     dock.segment.form.set_values({"brand_new": 100})
@@ -221,7 +221,7 @@ def test_a_missing_engine_shows_how_to_install_it(panel, monkeypatch, tmp_path):
     dock, controller, messages = panel
     monkeypatch.setenv("REMOTESAM_EXECUTABLE", str(tmp_path / "nothing"))
     dock.show()
-    assert not dock.banner.isHidden()
+    wait_for(lambda: not dock.banner.isHidden())
     dock.segment.run.click()
     assert not controller.running
     assert "No remotesam engine" in messages[-1]
@@ -261,7 +261,7 @@ def test_the_options_page_checks_and_keeps(profile, fake_engine, qgis_new_projec
     assert settings.engine().origin == "the options page"
     report = json.loads(diagnostics())
     assert report["engine"]["command"] == [str(fake_engine)]
-    assert report["doctor"]["version"] == "0.0-fake"
+    assert report["doctor"]["remotesam"] == "0.0-fake"
     page.engine.setFilePath(str(tmp_path / "nothing"))
     page.start_check()
     assert "Not ready" in page.report.text()

@@ -75,15 +75,15 @@ def test_an_explicit_setting_may_be_a_python_or_an_environment_and_must_exist(tm
 
 
 def test_check_reads_the_doctor():
-    assert check(ENGINE, os.environ)["version"] == "0.0-fake"
+    assert check(ENGINE, os.environ)["remotesam"] == "0.0-fake"
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ('{"protocol": 2, "version": "9"}', "update this plugin"),
-        ('{"protocol": 0, "version": "0"}', "uv tool upgrade"),
-        ('{"version": "0"}', "speaks protocol None"),
+        ('{"protocol": 2, "remotesam": "9"}', "update this plugin"),
+        ('{"protocol": 0, "remotesam": "0"}', "uv tool upgrade"),
+        ('{"remotesam": "0"}', "speaks protocol None"),
         ("Traceback", "no usable answer"),
     ],
 )

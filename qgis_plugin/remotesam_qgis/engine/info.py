@@ -29,7 +29,13 @@ class EngineInfo:
     @property
     def version(self) -> str:
         """Version of the engine; empty when none has been asked."""
-        return str(self.doctor.get("version", ""))
+        return str(self.doctor.get("remotesam", ""))
+
+    @property
+    def problems(self) -> list[str]:
+        """What the engine finds wrong with its installation, each with how to mend it."""
+        found = [item for item in self._list("problems") if isinstance(item, Mapping)]
+        return [f"{item.get('what', '?')} – {item.get('mend', '')}" for item in found]
 
     @property
     def models(self) -> list[str]:

@@ -90,13 +90,13 @@ def check(engine: Engine, env: Mapping[str, str], timeout: float = CHECK_SECONDS
         timeout: Seconds to wait.
 
     Returns:
-        What `remotesam doctor --json` says: at least `protocol` and `version`.
+        What `remotesam doctor --json` says: at least `protocol` and `remotesam`, its version.
 
     Raises:
         EngineError: It does not start, does not answer, or speaks another protocol.
     """
     report = ask(engine, ["doctor", "--json"], env, timeout)
-    refuse_other_protocol(report.get("protocol"), str(report.get("version", "?")))
+    refuse_other_protocol(report.get("protocol"), str(report.get("remotesam", "?")))
     return report
 
 

@@ -30,7 +30,7 @@ class Outcome:
         status: "done", "cancelled" or "failed".
         returncode: Exit code of the process, negative for a signal.
         message: One sentence for the user; empty when done.
-        output: File the engine reported last, final or partial; None when it reported none.
+        output: The result; of a run that was not completed the file of provisional polygons, if there is one.
         partial: True when `output` holds a part of the result.
         features: Number of polygons in `output`, as reported.
         seconds: Wall-clock time of the process.
@@ -193,7 +193,7 @@ class _Follower:
             status, message = "cancelled", "Cancelled; finished tiles are kept."
         else:
             status, message = "failed", self._explain(code)
-        output = self._last.get("output") or self._start.get("output")
+        output = self._last.get("output") or self._start.get("output" if status == "done" else "live")
         return Outcome(
             status=status,
             returncode=code,

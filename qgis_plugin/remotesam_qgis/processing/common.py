@@ -30,6 +30,9 @@ from ..styling import apply_style
 ELSEWHERE = ("model", "aoi")
 """Settings that have parameters of their own."""
 
+MAPS_ONLY = ("tile_size", "padding", "dst_crs", "overview")
+"""Settings without a meaning on a panorama."""
+
 
 class StyleSegments(QgsProcessingLayerPostProcessorInterface):
     """Gives the loaded result its colours."""
@@ -50,14 +53,14 @@ class StyleSegments(QgsProcessingLayerPostProcessorInterface):
             apply_style(layer, settings.get(settings.STYLE, "random"))
 
 
-def engine_settings() -> list[Setting]:
+def engine_settings(without: tuple[str, ...] = ()) -> list[Setting]:
     """The settings of the engine that was last asked, or of the one released with this plugin."""
-    return read_settings(settings.cached_info().schema, without=ELSEWHERE)
+    return read_settings(settings.cached_info().schema, without=(*ELSEWHERE, *without))
 
 
-def add_setting_parameters(algorithm: QgsProcessingAlgorithm) -> None:
-    """Add one advanced parameter per engine setting."""
-    for setting in engine_settings():
+def add_setting_parameters(algorithm: QgsProcessingAlgorithm, without: tuple[str, ...] = ()) -> None:
+    """Add one advanced parameter per engine setting, but for some."""
+    for setting in engine_settings(without):
         parameter = _parameter(setting)
         parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         parameter.setHelp(setting.help)
@@ -87,7 +90,9 @@ def changed_settings(algorithm: QgsProcessingAlgorithm, parameters: Mapping[str,
     return changed
 
 
-def raster_source(algorithm: QgsProcessingAlgorithm, parameters: Any, context: Any, folder: Path) -> Any:
+def raster_source(
+    algorithm: QgsProcessingAlgorithm, parameters: Any, context: Any, folder: Path | None
+) -> Any:
     """The raster layer and what to hand the engine for it.
 
     Raises:

@@ -11,10 +11,14 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingException,
     QgsProcessingOutputString,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterField,
     QgsProcessingParameterFileDestination,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorLayer,
 )
 
+from ..layers import SourceError, source_of
 from ..settings import tr
 from .common import ask_engine
 
@@ -43,6 +47,14 @@ class EvaluateAlgorithm(QgsProcessingAlgorithm):
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.addParameter(QgsProcessingParameterVectorLayer("INPUT", tr("Segments"), kinds))
         self.addParameter(QgsProcessingParameterVectorLayer("REFERENCE", tr("Reference polygons"), kinds))
+        raster = tr("Raster (sets the pixels to compare on, and what is nodata)")
+        self.addParameter(QgsProcessingParameterRasterLayer("RASTER", raster, None, True))
+        field = QgsProcessingParameterField(
+            "CLASS_FIELD", tr("Class of the reference"), None, "REFERENCE", optional=True
+        )
+        self.addParameter(field)
+        boxes = tr("The reference only boxes its objects")
+        self.addParameter(QgsProcessingParameterBoolean("BOXES", boxes, False))
         report = QgsProcessingParameterFileDestination(
             "REPORT", tr("Measures"), tr("JSON files (*.json)"), None, True, False
         )
@@ -52,13 +64,29 @@ class EvaluateAlgorithm(QgsProcessingAlgorithm):
     def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
         """Ask the engine."""
         words = ["evaluate", self._file(parameters, "INPUT", context)]
-        words += [self._file(parameters, "REFERENCE", context), "--json"]
+        words.append(self._file(parameters, "REFERENCE", context))
+        raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
+        if raster is not None:
+            words += ["--raster", self._raster_source(raster)]
+        field = self.parameterAsString(parameters, "CLASS_FIELD", context)
+        if field:
+            words += ["--class-field", field]
+        if self.parameterAsBool(parameters, "BOXES", context):
+            words.append("--boxes")
+        words.append("--json")  # last: the engine would take a word after it for a file
         text = json.dumps(ask_engine(words, feedback), indent=1, ensure_ascii=False)
         feedback.pushInfo(text)
         report = self.parameterAsFileOutput(parameters, "REPORT", context)
         if report:
             Path(report).write_text(text + "\n", encoding="utf-8")
         return {"MEASURES": text, "REPORT": report}
+
+    @staticmethod
+    def _raster_source(raster: Any) -> str:
+        try:
+            return source_of(raster)
+        except SourceError as error:
+            raise QgsProcessingException(str(error)) from error
 
     def _file(self, parameters: dict[str, Any], name: str, context: Any) -> str:
         layer = self.parameterAsVectorLayer(parameters, name, context)

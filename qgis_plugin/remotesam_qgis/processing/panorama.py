@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
@@ -16,7 +17,15 @@ from qgis.core import (
 
 from ..engine.protocol import Job
 from ..settings import tr
-from .common import StyleSegments, output_problem, raster_source, run_job
+from .common import (
+    MAPS_ONLY,
+    StyleSegments,
+    add_setting_parameters,
+    changed_settings,
+    output_problem,
+    raster_source,
+    run_job,
+)
 
 
 class PanoramaAlgorithm(QgsProcessingAlgorithm):
@@ -38,13 +47,23 @@ class PanoramaAlgorithm(QgsProcessingAlgorithm):
         """Help in the dialog."""
         return tr(
             "Turns everything in an equirectangular panorama (twice as wide as high) into polygons. It is "
-            "segmented in perspective views and joined on the sphere, across the left and right edge too."
+            "segmented in perspective views and joined on the sphere, across the left and right edge too. "
+            "Polygons are in degrees of longitude and latitude; with a world file beside the image QGIS "
+            "puts the image under them (load it again)."
         )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare the parameters."""
         self.addParameter(QgsProcessingParameterRasterLayer("INPUT", tr("Panorama")))
         self.addParameter(QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), "nano"))
+        kind = QgsProcessingParameterNumber.Type.Integer
+        size = QgsProcessingParameterNumber(
+            "VIEW_SIZE", tr("Side of a view (px)"), kind, 1024, False, 64, 8192
+        )
+        self.addParameter(size)
+        world = tr("Write a world file beside the image")
+        self.addParameter(QgsProcessingParameterBoolean("WORLD_FILE", world, False))
+        add_setting_parameters(self, without=MAPS_ONLY)
         kind = QgsProcessing.SourceType.TypeVectorPolygon
         self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", tr("Segments"), kind))
         self.addOutput(QgsProcessingOutputNumber("SEGMENTS", tr("Number of segments")))
@@ -60,9 +79,15 @@ class PanoramaAlgorithm(QgsProcessingAlgorithm):
     def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
         """Run the engine."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
-        _, source = raster_source(self, parameters, context, Path(output).parent)
+        _, source = raster_source(self, parameters, context, None)
         model = self.parameterAsString(parameters, "MODEL", context).strip() or "nano"
-        outcome = run_job(self, Job("panorama", source, output, model), feedback)
+        changed = changed_settings(self, parameters, context)
+        changed = {name: value for name, value in changed.items() if name not in MAPS_ONLY}
+        device = str(changed.pop("device", "auto"))
+        changed["view_size"] = self.parameterAsInt(parameters, "VIEW_SIZE", context)
+        if self.parameterAsBool(parameters, "WORLD_FILE", context):
+            changed["world_file"] = True
+        outcome = run_job(self, Job("panorama", source, output, model, device, None, changed), feedback)
         if outcome.status == "done" and context.willLoadLayerOnCompletion(output):
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(StyleSegments.make())
         return {"OUTPUT": output, "SEGMENTS": outcome.features}

@@ -1,0 +1,243 @@
+"""Runs inside a QGIS desktop (`qgis --code session.py`): uses the plugin as a person would, and reports.
+
+Reads its orders from the JSON file named by REMOTESAM_DESKTOP; writes `report.json` and pictures beside it.
+"""
+
+import json
+import os
+import subprocess
+import time
+import traceback
+from pathlib import Path
+
+from qgis.core import (
+    QgsApplication,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsPointXY,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsSettings,
+)
+from qgis.PyQt.QtCore import QCoreApplication, Qt, QTimer
+from qgis.PyQt.QtGui import QKeyEvent
+from qgis.PyQt.QtWidgets import QDockWidget
+from qgis.utils import iface, loadPlugin, plugins, startPlugin, unloadPlugin
+
+ORDERS_FILE = Path(os.environ["REMOTESAM_DESKTOP"])
+ORDERS = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
+FOLDER = ORDERS_FILE.parent
+REPORT = {"messages": []}
+
+
+def main():
+    try:
+        scenario()
+        REPORT["finished"] = True
+    except Exception:  # noqa: BLE001 - whatever it is, the test outside must see it
+        REPORT["error"] = traceback.format_exc()
+    (FOLDER / "report.json").write_text(json.dumps(REPORT, indent=1), encoding="utf-8")
+    leave()
+
+
+def scenario():
+    iface.mainWindow().resize(1500, 900)
+    for name in ("Browser", "Browser2"):
+        browser = iface.mainWindow().findChild(QDockWidget, name)
+        if browser is not None:
+            browser.hide()
+    plugin = install()
+    canvas, dock = iface.mapCanvas(), plugin.dock
+    layer = QgsRasterLayer(ORDERS["raster"], Path(ORDERS["raster"]).stem)
+    QgsProject.instance().addMapLayer(layer)
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem(ORDERS.get("project_crs") or layer.crs().authid()))
+    show(canvas, layer)
+    dock.show()
+    iface.mainWindow().resizeDocks([dock], [430], Qt.Orientation.Horizontal)
+    wait(lambda: dock.engine_label.text(), 90)
+    REPORT["engine"] = dock.engine_label.text()
+    page = dock.segment
+    page.raster.setLayer(layer)
+    page.model.setCurrentText(ORDERS["model"])
+    page.form.set_values(ORDERS["settings"])
+    page.output.setFilePath(str(FOLDER / "segments.gpkg"))
+    picture("panel")
+    run_and_cancel(plugin, page)
+    run_to_the_end(plugin, page)
+    styles(plugin, page)
+    clicks(plugin, canvas, layer)
+    kill_the_engine(plugin, page)
+    REPORT["reloaded"] = bool(unloadPlugin("remotesam_qgis")) and bool(loadPlugin("remotesam_qgis"))
+    startPlugin("remotesam_qgis")
+
+
+def install():
+    """From the zip, as the plugin manager does it."""
+    import pyplugin_installer
+
+    QgsSettings().setValue("remotesam/engine_path", ORDERS["engine"])
+    pyplugin_installer.instance().installFromZipFile(ORDERS["zip"])
+    wait(lambda: "remotesam_qgis" in plugins, 30)
+    plugin = plugins["remotesam_qgis"]
+    REPORT["installed"] = plugin.dock is not None
+    for controller in (plugin.runs, plugin.clicks):
+        controller.message.connect(lambda text, level: REPORT["messages"].append(text))
+    return plugin
+
+
+def run_and_cancel(plugin, page):
+    page.run.click()
+    pause = wait(
+        lambda: page.bar.value() >= ORDERS["cancel_at"] and page.bar.maximum() > 1 and arriving(), 120
+    )
+    pause = max(pause, wait(lambda: False, 3, must=False))
+    REPORT["live_features"] = arriving()
+    picture("running")
+    page.cancel.click()
+    REPORT["longest_pause"] = max(pause, wait(lambda: not plugin.runs.running, 120))
+    REPORT["status_after_cancel"] = page.status.text()
+    REPORT["partial_layers"] = [
+        [layer.name(), layer.featureCount()]
+        for layer in QgsProject.instance().mapLayers().values()
+        if "(partial)" in layer.name()
+    ]
+    picture("cancelled")
+
+
+def run_to_the_end(plugin, page):
+    first = []
+    page.run.click()
+
+    def note(event):
+        if event["event"] == "tile" and not first:
+            first.append(event["done"])
+
+    plugin.runs._task.engine_event.connect(note)
+    pause = wait(lambda: not plugin.runs.running, 500)
+    REPORT["longest_pause"] = max(REPORT["longest_pause"], pause)
+    REPORT["first_tile_of_second_run"] = first
+    REPORT["status_after_run"] = page.status.text()
+    (layer,) = QgsProject.instance().mapLayersByName("segments") or [None]
+    REPORT["features"] = layer.featureCount() if layer else None
+    REPORT["renderer"] = layer.renderer().type() if layer else None
+
+
+def styles(plugin, page):
+    from remotesam_qgis.styling import apply_style
+
+    (layer,) = QgsProject.instance().mapLayersByName("segments")
+    plugin.iface.messageBar().clearWidgets()
+    for style in ("score", "pass", "random"):
+        apply_style(layer, style)
+        plugin.iface.layerTreeView().refreshLayerSymbology(layer.id())
+        picture(f"result-{style}")
+
+
+def clicks(plugin, canvas, layer):
+    dock, page = plugin.dock, plugin.dock.click
+    dock.pages.setCurrentIndex(1)
+    page.raster.setLayer(layer)
+    page.target.setLayer(None)
+    page.model.setCurrentText(ORDERS["model"])
+    for segments in QgsProject.instance().mapLayersByName("segments"):
+        QgsProject.instance().layerTreeRoot().findLayer(segments.id()).setItemVisibilityChecked(False)
+    window = QgsRectangle(*ORDERS["click_window"])
+    to_canvas = QgsCoordinateTransform(
+        layer.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance()
+    )
+    canvas.setExtent(to_canvas.transformBoundingBox(window))
+    page.start.setChecked(True)
+    wait(lambda: "Ready" in page.status.text(), 120)
+    seconds = []
+    for place in ORDERS["clicks"]:
+        began = time.monotonic()
+        plugin.clicks.tool.clicked.emit(to_canvas.transform(QgsPointXY(*place)), True)
+        wait(lambda: page.status.text() != "Looking…", 60)
+        seconds.append(time.monotonic() - began)
+        if place == ORDERS["clicks"][-1]:
+            picture("click")
+        if page.accept.isEnabled():
+            key(plugin.clicks.tool, Qt.Key.Key_Return)
+        else:
+            key(plugin.clicks.tool, Qt.Key.Key_Escape)
+    REPORT["click_seconds"] = seconds
+    target = page.target.currentLayer()
+    REPORT["clicked"] = target.featureCount() if target else 0
+    picture("clicked")
+    if target:
+        target.rollBack()
+    page.start.setChecked(False)
+    dock.pages.setCurrentIndex(0)
+
+
+def kill_the_engine(plugin, page):
+    """Somebody else kills the engine: QGIS must go on and say so."""
+    page.output.setFilePath(str(FOLDER / "killed.gpkg"))
+    started = []
+    page.run.click()
+    plugin.runs._task.engine_event.connect(
+        lambda event: started.append(event["pid"]) if event["event"] == "start" else None
+    )
+    wait(lambda: bool(started), 120)
+    os.kill(started[0], 9)
+    wait(lambda: not plugin.runs.running, 30)
+    REPORT["after_kill"] = REPORT["messages"][-1]
+    REPORT["usable_after_kill"] = page.run.isEnabled()
+
+
+def arriving():
+    layers = QgsProject.instance().mapLayersByName("Arriving…")
+    return layers[0].featureCount() if layers else 0
+
+
+def key(tool, code):
+    tool.keyPressEvent(QKeyEvent(QKeyEvent.Type.KeyPress, code, Qt.KeyboardModifier.NoModifier))
+
+
+def show(canvas, layer):
+    to_canvas = QgsCoordinateTransform(
+        layer.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance()
+    )
+    extent = to_canvas.transformBoundingBox(layer.extent())
+    extent.scale(1.04)
+    canvas.setExtent(extent)
+
+
+def wait(condition, seconds, must=True):
+    """Let QGIS work until a condition holds; returns its longest pause in seconds."""
+    deadline, longest, last = time.monotonic() + seconds, 0.0, time.monotonic()
+    while not condition():
+        if time.monotonic() > deadline:
+            if must:
+                raise TimeoutError(f"waited {seconds} s in vain; last messages: {REPORT['messages'][-3:]}")
+            break
+        QCoreApplication.processEvents()
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+        time.sleep(0.005)
+    return longest
+
+
+def picture(name):
+    iface.mapCanvas().refresh()
+    wait(lambda: False, 0.5, must=False)
+    wait(lambda: not iface.mapCanvas().isDrawing(), 30)
+    wait(lambda: False, 0.3, must=False)
+    target = FOLDER / f"{name}.png"
+    if ORDERS.get("whole_screen"):
+        subprocess.run(["import", "-window", "root", str(target)], check=True)
+    else:
+        iface.mainWindow().grab().save(str(target))
+
+
+def leave():
+    """`QApplication.exit()` aborts in a QGIS with a project; this is the way out."""
+    QgsSettings().setValue("askToSaveMemoryLayers", False, QgsSettings.App)
+    QgsProject.instance().clear()
+    QgsProject.instance().setDirty(False)
+    QgsApplication.taskManager().cancelAll()
+    iface.actionExit().trigger()
+
+
+QTimer.singleShot(1500, main)
