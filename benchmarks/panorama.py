@@ -62,9 +62,7 @@ def sampling(_: argparse.Namespace) -> None:
 
 def layouts(_: argparse.Namespace) -> None:
     """Number and size of views, pixels sampled against those the sphere has, guaranteed context."""
-    print(
-        f"{'panorama':>10} {'layout':>7} {'views':>6} {'size':>5} {'fov':>6} {'Mpx':>7} {'of sphere':>9} {'context':>8}"
-    )
+    print("  panorama  layout  views  size    fov     Mpx of sphere  context")
     for width in (2048, 4096, 5400, 8192, 8432, 11000, 16384):
         for name in ("rings", "cube", "sap"):
             layout = views(width, name)  # type: ignore[arg-type]  # one of the names

@@ -11,9 +11,6 @@ from remotesam.errors import ConfigError, RemotesamError
 from remotesam.options import collect_config, setting_options
 from remotesam.progress import duration
 
-HIDDEN = ("tile_size", "padding", "aoi", "dst_crs", "overview")
-"""Settings of tiles and maps that have no meaning here."""
-
 
 @click.command()
 @click.argument("image")
@@ -51,6 +48,12 @@ HIDDEN = ("tile_size", "padding", "aoi", "dst_crs", "overview")
 @click.option(
     "--memory/--no-memory", default=True, help="Clicks: follow the object from view to view. [default: on]"
 )
+@click.option(
+    "--export-views",
+    "view_kind",
+    type=click.Choice(["invariant", "labels", "depth", "variant"]),
+    help="Only write views and a views.json to the folder -o, for a model with this kind of output.",
+)
 @click.option("--run-dir", metavar="DIR", help="Where finished views are kept. [default: beside the output]")
 @click.option(
     "--resume/--fresh", default=True, help="Continue an interrupted run, or discard it. [default: resume]"
@@ -76,6 +79,7 @@ def panorama(
     clicks: tuple[str, ...],
     pixel_clicks: tuple[str, ...],
     memory: bool,
+    view_kind: str | None,
     run_dir: str | None,
     resume: bool,
     progress: str,
@@ -87,7 +91,15 @@ def panorama(
 
     IMAGE shows the whole sphere (twice as wide as high), or a part of it with GPano metadata. Objects over
     the seam and the poles come out whole.
+
+    A views.json as IMAGE fuses the rasters it names on the panorama and writes the GeoTIFF -o.
     """
+    if image.endswith(".json"):
+        from remotesam.panorama_views import fuse_files
+
+        fused = fuse_files(image, output)
+        click.echo(f"{fused.valid.mean():.1%} of the panorama → {output}")
+        return
     prompted = bool(clicks or pixel_clicks)
     config = collect_config(config_file, given)
     documents = output.endswith((".coco.json", ".labelme.json"))
@@ -101,6 +113,11 @@ def panorama(
         coords=coords or ("pixel" if documents else "lonlat"),  # type: ignore[arg-type]  # one of the choices
         heading=heading,
     )
+    if view_kind:
+        from remotesam.panorama_views import export_views
+
+        click.echo(export_views(image, output, view_kind, options))  # type: ignore[arg-type]  # one of the choices
+        return
     extras = PanoramaExtras(labels=labels, preview=preview, page=page, world_file=world_file)
     with followed(progress, control) as (listener, cancel):
         if prompted:

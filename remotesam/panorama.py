@@ -373,13 +373,13 @@ def write_panorama(
         objects,
         output,
         coordinates=options.coords,
-        crs=frame_crs(place, options.coords),
+        crs=frame_crs(place.frame, options.coords),
         frame=place.frame,
         image=raster.spec.path,
         metadata=metadata,
     )
     if extras.labels:
-        write_labels(labels, objects.grid, frame_crs(place, "lonlat"), extras.labels)
+        write_labels(labels, objects.grid, frame_crs(place.frame, "lonlat"), extras.labels)
     if extras.preview or extras.page:
         image = picture_on(raster.read(raster.spec.window).image, place.grid, objects.grid)
         if extras.preview:

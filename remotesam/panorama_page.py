@@ -76,7 +76,7 @@ def _drawn(objects: SphereObjects, across: float, down: float) -> list[dict[str,
     shapes = shapely.simplify(objects.outlines, 0.5 / across) if across < 1 else objects.outlines
     drawn = []
     for k, geometry in enumerate(shapes):
-        rings = shapely.get_rings(geometry)
+        rings = shapely.get_rings(shapely.get_parts(geometry))
         drawn.append(
             {
                 "rings": [

@@ -116,11 +116,11 @@ def _xmp(path: str) -> str:
     return "\n".join(f"{name}={value}" for name, value in domain.items())
 
 
-def frame_crs(place: Place, coordinates: str) -> str:
+def frame_crs(frame: Frame, coordinates: str) -> str:
     """The CRS of the result: WGS 84 for the earth, else a local system that no tool mistakes for a map.
 
     Args:
-        place: of the panorama.
+        frame: what longitude and latitude mean.
         coordinates: `lonlat` or `pixel`.
 
     Returns:
@@ -131,9 +131,9 @@ def frame_crs(place: Place, coordinates: str) -> str:
         return _ENGINEERING.format(
             name="Panorama pixels", first="column", second="row", axis2="south", unit=unit
         )
-    if place.frame == "earth":
+    if frame == "earth":
         return "EPSG:4326"
-    name = "Panorama direction, true north" if place.frame == "north" else "Panorama direction, camera"
+    name = "Panorama direction, true north" if frame == "north" else "Panorama direction, camera"
     unit = 'ANGLEUNIT["degree",0.0174532925199433]'
     return _ENGINEERING.format(name=name, first="longitude", second="latitude", axis2="north", unit=unit)
 

@@ -124,9 +124,25 @@ def write_labels(labels: NDArray[np.int32], grid: Equirect, crs: str, output: st
 
 
 def write_raster(
-    values: NDArray[Any], grid: Equirect, crs: str, output: str, *, nodata: float | None, resampling: str
+    values: NDArray[Any],
+    grid: Equirect,
+    crs: str,
+    output: str,
+    *,
+    nodata: float | None,
+    resampling: str,
+    valid: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Write a picture (H, W[, C]) on a panorama's grid as a Cloud Optimized GeoTIFF in degrees.
+    """Write a picture on a panorama's grid as a Cloud Optimized GeoTIFF in degrees.
+
+    Args:
+        values: (H, W) or (H, W, C).
+        grid: the grid, of that size.
+        crs: of its degrees.
+        output: the file.
+        nodata: value that means nothing, or None.
+        resampling: GDAL's name for how overviews are made.
+        valid: (H, W) True = data; kept as the file's mask. None = everywhere.
 
     Raises:
         OutputError: the file cannot be written.
@@ -150,6 +166,8 @@ def write_raster(
             overview_resampling=resampling,
         ) as dataset:
             dataset.write(bands)
+            if valid is not None:
+                dataset.write_mask(valid)
         part.replace(output)
     except (RasterioError, OSError) as error:
         part.unlink(missing_ok=True)

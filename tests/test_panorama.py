@@ -109,6 +109,9 @@ def test_files_of_a_run(sphere):
     page = (folder / "page.html").read_text()
     scene = json.loads(page.split('id="scene">')[1].split("</script>")[0])
     assert len(scene["objects"]) == len(result.objects)
+    drawn = {entry["attributes"]["id"]: len(entry["rings"]) for entry in scene["objects"]}
+    for label, outline in zip(result.objects.ids.tolist(), result.objects.outlines, strict=True):
+        assert drawn[label] == len(shapely.get_rings(shapely.get_parts(outline)))
     assert scene["picture"].startswith("data:image/jpeg;base64,")
     assert "http" not in page.split('id="scene">')[0], "the page needs no network"
 

@@ -94,7 +94,7 @@ def test_the_official_format_of_tiny_runs_along_the_views(ball, tmp_path):
     layout = views(WIDTH, "sap", view_size=256)
     sampler = Sampler(cv2.imread(ball[0])[..., ::-1].copy(), GRID)
     scan = plan_scan(layout, [Click(178.0, 5.0)])
-    count = 9
+    count = 4
     prompts = {k: (p.points, p.positive) for k, p in scan.prompts.items() if k < count}
     followed = dict(
         track(
@@ -106,7 +106,7 @@ def test_the_official_format_of_tiny_runs_along_the_views(ball, tmp_path):
         )
     )
     assert sorted(followed) == list(range(count))
-    assert len(prompts) < count, "some views are reached by memory alone"
+    assert len(prompts) < count, "one view at least is reached by memory alone"
     assert all(logits.shape == (256, 256) and np.isfinite(logits).all() for logits in followed.values())
 
 

@@ -147,9 +147,7 @@ def import_views(
             for index, entry in enumerate(document["views"])
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"views.json: {error!r} is missing or wrong; write it with `remotesam panorama-views`"
-        ) from None
+        raise InputError(f"views.json: {error!r} is missing or wrong; write it with --export-views") from None
     return fuse(
         ((view, read(file), np.ones((view.size, view.size), bool)) for file, view in entries),
         grid,
