@@ -22,6 +22,12 @@ STRATEGIES: tuple[Strategy, ...] = ("none", "best-match", "mutual-best", "overla
 """No merge; Remote SAMsing's contact strategies along the views' borders; ours."""
 
 
+BITS = 16
+"""Bits of a label in a key of view and label."""
+
+MASK = (1 << BITS) - 1
+
+
 class ViewedScene:
     """A scene as its views have labelled it."""
 
@@ -76,21 +82,19 @@ class ViewedScene:
         return Edges.concatenate(found)
 
     def _by_contact(self, strategy: Literal["best-match", "mutual-best"]) -> Edges:
-        """Neighbouring pixels of the panorama with different owners, over the seam too."""
+        """Neighbouring pixels of the panorama with labels of different views, over the seam too."""
         views, grid = self.layout.views, self.scene.grid
-        owner = assemble(views, grid, lambda index: np.full(self.labels[index].shape, index, np.int32))
-        label = assemble(views, grid, self._owned_labels)
+        keys = assemble(views, grid, self._keys)
         lines: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
-        across = (owner, np.roll(owner, -1, 1), label, np.roll(label, -1, 1))
-        down = (owner[:-1], owner[1:], label[:-1], label[1:])
-        for one, other, first, second in (across, down):
-            differ = one != other
+        for here, there in ((keys, np.roll(keys, -1, 1)), (keys[:-1], keys[1:])):
+            one, other, first, second = here >> BITS, there >> BITS, here & MASK, there & MASK
+            differ = (one != other) & (first > 0) & (second > 0)
             rows = np.stack([one[differ], other[differ], first[differ], second[differ]])
             swap = rows[0] > rows[1]
             rows[:, swap] = rows[[1, 0, 3, 2]][:, swap]
-            keys = rows[0] * len(views) + rows[1]
-            for key in np.unique(keys):
-                lines[divmod(int(key), len(views))].append(rows[2:, keys == key])
+            pairs = rows[0] * len(views) + rows[1]
+            for pair in np.unique(pairs):
+                lines[divmod(int(pair), len(views))].append(rows[2:, pairs == pair])
         found = []
         for (one_index, other_index), pieces in lines.items():
             line = np.concatenate(pieces, axis=1)
@@ -98,9 +102,11 @@ class ViewedScene:
             found.append(Edges.of(joins, one_index, other_index))
         return Edges.concatenate(found)
 
-    def _owned_labels(self, index: int) -> np.ndarray:
+    def _keys(self, index: int) -> np.ndarray:
+        """View and label of each pixel in one number; 0 without a label that the view owns."""
         labels = self.labels[index]
-        return np.where(labels <= self.n_core[index], labels, 0).astype(np.int32)
+        known = (labels > 0) & (labels <= self.n_core[index])
+        return np.where(known, index << BITS | labels, 0).astype(np.int32)
 
     def _picture(self, edges: Edges) -> np.ndarray:
         joined = components(self.n_core, edges)

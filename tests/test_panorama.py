@@ -10,7 +10,7 @@ import rasterio
 import shapely
 from click.testing import CliRunner
 
-from remotesam.config import make_config
+from remotesam.config import as_dict, make_config
 from remotesam.errors import ConfigError, InputError, OutputError, ResumeError
 from remotesam.panorama import PanoramaExtras, PanoramaOptions, segment_panorama
 from remotesam.sphere import Equirect
@@ -137,6 +137,16 @@ def test_ids_do_not_depend_on_the_executor(sphere, tmp_path):
     assert np.array_equal(threads.labels, result.labels)
     for name, column in result.objects.columns.items():
         assert np.array_equal(threads.objects.columns[name], column, equal_nan=column.dtype.kind == "f")
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_give_the_same_result(sphere, tmp_path):
+    folder, _, _, result = sphere
+    pytest.importorskip("distributed")
+    config = make_config(as_dict(QUICK), workers="2")
+    spread = run(str(folder / "pano.png"), tmp_path / "out.geojson", config=config, executor="dask")
+    assert spread.failed == []
+    assert np.array_equal(spread.labels, result.labels)
 
 
 def test_a_run_takes_up_where_it_was_stopped(tmp_path):

@@ -94,7 +94,7 @@ def test_the_official_format_of_tiny_runs_along_the_views(ball, tmp_path):
     layout = views(WIDTH, "sap", view_size=256)
     sampler = Sampler(cv2.imread(ball[0])[..., ::-1].copy(), GRID)
     scan = plan_scan(layout, [Click(178.0, 5.0)])
-    count = 4
+    count = 6
     prompts = {k: (p.points, p.positive) for k, p in scan.prompts.items() if k < count}
     followed = dict(
         track(
