@@ -220,6 +220,6 @@ def _open_sink(path: Path, crs: str | None, schema: pa.Schema, layer: str, metad
 def unwritable(path: Path, error: Exception) -> OutputError:
     """What to tell a user whose output could not be written."""
     reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-    if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+    if path.parent.is_dir() and shutil.disk_usage(path.parent).free < _FULL_BYTES:
         reason = "the disk is full"
     return OutputError(f"{path}: cannot be written ({reason}); free space or choose another place")
