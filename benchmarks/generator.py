@@ -162,16 +162,23 @@ def read_image(path: Path | None, size: int) -> NDArray[np.uint8]:
 def print_equality(
     candidates: list[Candidate], reference: list[ReferenceMask], size: tuple[int, int]
 ) -> None:
-    """Compare mask by mask, in order of score."""
-    ious = []
-    for ours, stock in zip(candidates, reference, strict=False):
+    """Find for every stock mask the most similar of ours, and compare what both cover."""
+    ours = []
+    for candidate in candidates:
         full = np.zeros(size, bool)
-        full[ours.box.slices] = ours.mask
-        ious.append((full & stock.mask).sum() / max((full | stock.mask).sum(), 1))
-    identical = sum(iou == 1 for iou in ious)
-    least = min(ious, default=1.0)
-    counts = f"{len(candidates)} against {len(reference)} masks"
-    print(f"equality: {counts}, {identical} identical, IoU >= {least:.6f}")
+        full[candidate.box.slices] = candidate.mask
+        ours.append(full)
+    best = [
+        max((np.count_nonzero(a & b.mask) / np.count_nonzero(a | b.mask) for a in ours), default=0.0)
+        for b in reference
+    ]
+    identical, close = sum(iou == 1 for iou in best), sum(iou >= 0.95 for iou in best)
+    covered = [np.mean(np.any(masks, axis=0)) for masks in (ours, [b.mask for b in reference]) if masks]
+    print(f"equality: {len(candidates)} against {len(reference)} masks, {identical} identical,", end=" ")
+    print(
+        f"{close} with IoU >= 0.95, least {min(best, default=1.0):.6f}; covered",
+        *(f"{share:.4f}" for share in covered),
+    )
 
 
 if __name__ == "__main__":
