@@ -130,7 +130,7 @@ class AffinitySegmenter:
         embedding = self.embed(image)
         tree = merge_tree(embedding)
         scores = self._scorer(tree, np.arange(len(tree.area)))
-        nodes = best_cut(tree, np.where(tree.area >= LEAST_CELLS, scores, 0))
+        nodes = best_cut(tree, np.where(tree.area >= LEAST_CELLS, scores**2, 0))
         nodes = nodes[np.argsort(-scores[nodes], kind="stable")]
         labels = np.empty(tree.shape, np.int64)
         for number, node in enumerate(nodes.tolist()):

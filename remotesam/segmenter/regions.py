@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE_POWER = 0.4
+SIZE_POWER = 0.25
 """Power of the harmonic size in the merge cost: 1 = Ward, 0 = size plays no part."""
 BORDER_SHARE = 0.4
 """Share of the contrast along the common border in the cost; the rest is the distance of the means."""
