@@ -32,7 +32,7 @@ from remotesam.sphere.sampler import Sampler
 from remotesam.sphere.scan import UNSEEN, Agreement, Click, Prompt, fuse_logits, plan_scan, view_prompts
 
 if TYPE_CHECKING:
-    from sam2.sam2_video_predictor import SAM2VideoPredictor
+    from remotesam.segmenter.tracking import VideoPredictor
 
 _NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*"
 
@@ -67,7 +67,7 @@ def segment_clicked(
     extras: PanoramaExtras | None = None,
     listener: Listener = silent,
     cancel: threading.Event | None = None,
-    predictor: SAM2VideoPredictor | None = None,
+    predictor: VideoPredictor | None = None,
 ) -> PanoramaResult:
     """Segment one object on a panorama and write its polygon.
 
@@ -175,7 +175,7 @@ def _steps(
 
 
 def _follow(
-    predictor: SAM2VideoPredictor,
+    predictor: VideoPredictor,
     sampler: Sampler,
     layout: Layout,
     order: tuple[int, ...],

@@ -17,6 +17,9 @@ import torch
 from numpy.typing import NDArray
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
+VideoPredictor = SAM2VideoPredictor
+"""The packaged predictor, under a name that modules without sam2 can write in a signature."""
+
 MEAN = (0.485, 0.456, 0.406)
 """Channel means the networks were trained with (ImageNet, RGB, 0..1)."""
 
