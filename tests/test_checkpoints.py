@@ -87,6 +87,7 @@ def test_official_format_loads_strictly_by_name_and_by_path(
     assert loading.check(str(elsewhere)).architecture == name
     assert loading.check(str(elsewhere)).official == name
     assert loading.load(str(elsewhere)).name == "mine"
+    elsewhere.unlink()  # up to 900 MB, and pytest keeps the folders of three runs
 
 
 def test_the_video_predictor_loads_from_the_same_file(tmp_path: Path, nano_state: dict) -> None:

@@ -159,8 +159,8 @@ class _Crop:
 class Sam2Proposals:
     """The answer to one query; see the `Proposals` protocol.
 
-    It keeps about 55 kB per point and 40 MB per image of an official model (19 kB and 5 MB of nano), and at most
-    `KEPT_MASK_BYTES` of masks.
+    It keeps about 55 kB per point and 40 MB per image of an official model (19 kB and 5 MB of nano), and
+    at most `KEPT_MASK_BYTES` of masks.
     """
 
     def __init__(self, backend: Sam2Backend, chip: Window, crops: list[_Crop], *, exact: bool) -> None:
