@@ -16,7 +16,7 @@ from remotesam.band_statistics import STAGE as BANDS
 from remotesam.band_statistics import sum_bands
 from remotesam.config import Config, as_dict, make_config, stage_settings
 from remotesam.crew import crew_of, workplace
-from remotesam.errors import Cancelled
+from remotesam.errors import Cancelled, RasterError
 from remotesam.extras import Extras, RunReport, write_extras
 from remotesam.fuse_stage import fuse_scales
 from remotesam.live_preview import LivePreview
@@ -25,6 +25,7 @@ from remotesam.passes import PassCoverage
 from remotesam.polygon_task import trace_tile
 from remotesam.progress import Listener, silent
 from remotesam.protocol import PROTOCOL
+from remotesam.raster import Raster
 from remotesam.raster_checks import warnings
 from remotesam.result import Result
 from remotesam.run_status import failures
@@ -80,7 +81,7 @@ def run(
     extras = Extras(labels, preview, report)
     check_writable(output, extras)
     source = open_for(raster, config)
-    told = warnings(source)
+    told = _oddities(source)
     for text in told:
         listener("warning", code="raster", message=text)
     if segmenter is None:
@@ -101,8 +102,8 @@ def run(
         "identity": {
             "raster": source.spec.identity,
             "area": source.spec.area,
-            "model": f"{name} {digest[:16]}",
             **stage_settings(config, "tiles"),
+            "model": f"{name} {digest[:16]}",
         },
     }
     store.start(manifest, resume=resume)
@@ -128,11 +129,13 @@ def run(
         raise
     summaries = [summary for scale in scales for summary in scale.summaries.values()]
     valid = sum(summary["valid"] for summary in scales[0].summaries.values())
-    coverage = pc.sum(segments["area_px"]).as_py() / valid if len(segments) else 0.0
+    area = pc.sum(segments["area_px"]).as_py() or 0
+    coverage = area / valid
     failed = [failure for scale in scales for failure in failures(scale.store)]
     stats = {
         "tiles": sum(len(scale.job.grid) for scale in scales),
         "segments": len(segments),
+        "area_px": area,
         "valid_px": valid,
         "stages": seconds,
         "passes": PassCoverage.of(summaries).rows(),
@@ -153,6 +156,14 @@ def run(
     return Result(
         output, labels, preview, report, run_dir, coverage, stats, [failure["tile"] for failure in failed]
     )
+
+
+def _oddities(source: Raster) -> list[str]:
+    """What the user should hear of the raster; a damaged block is no reason not to segment the others."""
+    try:
+        return warnings(source)
+    except RasterError as error:
+        return [f"{error}; its tiles will fail"]
 
 
 _MATCH_COUNTS = ("joins", "refused_joins", "absorbed", "removed")

@@ -77,15 +77,22 @@ def join(one: SegmentedTile, other: SegmentedTile, config: Config) -> Joins:
     if strategy == "overlap" and config.padding == 0:
         strategy = "mutual-best"
     lines = facing_lines(one.tile, other.tile)
+    contacts = None
+    if lines is not None:
+        contacts = contact_evidence(one.labels(lines[0]), other.labels(lines[1]))
     if strategy == "overlap":
         windows = strip(one.tile, other.tile)
-        evidence = strip_evidence(_pixels(one, windows), _pixels(other, windows))
         return join_overlap(
-            evidence, one.chip_area, other.chip_area, n_core_a=one.n_core, n_core_b=other.n_core
+            strip_evidence(_pixels(one, windows), _pixels(other, windows)),
+            one.chip_area,
+            other.chip_area,
+            n_core_a=one.n_core,
+            n_core_b=other.n_core,
+            contacts=contacts,
+            at_corner=lines is None,
         )
-    if strategy != "none" and lines is not None:
-        evidence = contact_evidence(one.labels(lines[0]), other.labels(lines[1]).reshape(lines[0].shape))
-        return join_contact(evidence, strategy, min_contact=config.min_contact)
+    if strategy != "none" and contacts is not None:
+        return join_contact(contacts, strategy, min_contact=config.min_contact)
     no_labels, nothing = np.empty(0, np.int64), np.empty(0, np.float64)
     return Joins(label_a=no_labels, label_b=no_labels, score=nothing, area=nothing, kind=np.empty(0, np.int8))
 
