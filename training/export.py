@@ -16,10 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from remotesam.segmenter.affinity import AffinitySegmenter, Scorer
-from remotesam.segmenter.architectures import ARCHITECTURES, build
+from remotesam.segmenter.architectures import build
 from training.score import fit
-
-POSITIONAL_CODE = "sam.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
 def main() -> None:
@@ -33,8 +31,6 @@ def main() -> None:
     torch.set_num_threads(1)
     saved = torch.load(options.state, map_location="cpu", weights_only=True)
     weights: dict[str, Tensor] = saved["network" if options.latest else "average"]
-    ratio = ARCHITECTURES["nano"].image_size / saved["image_size"]
-    weights[POSITIONAL_CODE].mul_(ratio)  # the same function of the distance in pixels as in training
     model = {k.removeprefix("sam."): v.half() for k, v in weights.items() if k.startswith("sam.")}
     network: Any = build("nano")
     network.load_state_dict(model)

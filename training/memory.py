@@ -21,7 +21,7 @@ from torch import Tensor
 
 from remotesam.scenes.scene import Scene, scene
 from training.data import STRIDE, click_regions, normalise
-from training.network import Network, grow
+from training.network import Network
 from training.train import is_memory
 
 FIRST_SCENE = 60_000_000
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("state", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--image-size", type=int, default=512)
+    parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--latest", action="store_true", help="the last weights instead of their average")
@@ -44,10 +44,7 @@ def main() -> None:
     saved = torch.load(options.state, map_location="cpu", weights_only=True)
     network = Network(options.image_size, 0)
     weights = saved["network" if options.latest else "average"]
-    if saved["image_size"] == options.image_size:
-        network.load_state_dict(weights)
-    else:
-        grow(network, weights, saved["image_size"])
+    network.load_state_dict(weights)
     steps = train(network.sam, options)
     state = network.state_dict()
     torch.save(
@@ -56,7 +53,7 @@ def main() -> None:
             "average": state,
             "step": saved["step"],
             "seconds": saved["seconds"] + 60 * options.minutes,
-            "image_size": options.image_size,
+            "image_size": saved["image_size"],
         },
         options.out,
     )
@@ -163,6 +160,7 @@ def _views(
     views = []
     for _ in range(frames):
         matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), float(turn), float(zoom))
+        matrix = np.asarray(matrix, np.float64)
         matrix[:, 2] += size / 2 - middle
         image = cv2.warpAffine(source.image, matrix, (size, size), flags=cv2.INTER_LINEAR)
         labels = cv2.warpAffine(

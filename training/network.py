@@ -197,20 +197,3 @@ def _attend_to_place(sam: Any) -> None:
         for projection in (module.q_proj, module.k_proj):
             projection.weight.copy_(select + 0.01 * torch.randn_like(select))
             projection.bias.zero_()
-
-
-@torch.no_grad()
-def grow(network: Network, state: dict[str, Tensor], old_size: int) -> None:
-    """Load weights trained at another image size so that attention keeps its reach in pixels.
-
-    The positional code is a function of the position as a share of the image; scaling its frequencies with
-    the size makes it the same function of the distance in pixels.
-
-    Args:
-        network: Network at the new size.
-        state: `state_dict` of a network trained at `old_size`.
-        old_size: Image side in pixels at which `state` was trained.
-    """
-    network.load_state_dict(state)
-    code = network.sam.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
-    code.mul_(network.sam.image_size / old_size)

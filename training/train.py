@@ -27,7 +27,7 @@ import torch.distributed as dist
 
 from training.data import STRIDE, Batch, Pool, draw
 from training.losses import affinity, growth, mask_terms, recall
-from training.network import Network, grow
+from training.network import Network
 from training.prompts import boxes, corrective
 
 PEAK = 5e-4
@@ -92,7 +92,7 @@ class Trainer:
             self._load(saved)
         self.network.to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        if saved is not None and saved["image_size"] == self.size:
+        if saved is not None:
             self.average = {k: v.to(self.device) for k, v in saved["average"].items()}
         self.parameters = [p for n, p in self.network.named_parameters() if not is_memory(n)]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=options.rate, weight_decay=0.01)
@@ -235,10 +235,7 @@ class Trainer:
 
     def _load(self, saved: dict[str, Any]) -> None:
         self.step, self.seconds = saved["step"], saved["seconds"]
-        if saved["image_size"] == self.size:
-            self.network.load_state_dict(saved["network"])
-        else:
-            grow(self.network, saved["network"], saved["image_size"])
+        self.network.load_state_dict(saved["network"])
 
     def save(self) -> None:
         """Write DIR/state.pt, whole or not at all."""

@@ -205,7 +205,8 @@ def _contract(
     edges, contrast, length = np.sort(edges[~inner], axis=1), contrast[~inner], length[~inner]
     key, place = np.unique(edges[:, 0] * np.int64(used) + edges[:, 1], return_inverse=True)
     joined = np.stack([key // used, key % used], 1)
-    return joined, np.bincount(place, contrast, len(key)), np.bincount(place, length, len(key))
+    sums = [np.bincount(place, values, len(key)).astype(np.float64) for values in (contrast, length)]
+    return joined, sums[0], sums[1]
 
 
 def _add_borders(
