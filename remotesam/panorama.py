@@ -7,6 +7,7 @@ and traced; so an object over the seam or a pole is one object with a valid outl
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from remotesam import __version__
 from remotesam.components import Components, Edges, components
 from remotesam.config import Config, as_dict, make_config, stage_settings
 from remotesam.crew import crew_of
-from remotesam.errors import ConfigError, InputError, TileError
+from remotesam.errors import Cancelled, ConfigError, InputError, TileError
 from remotesam.executors import Outcome
 from remotesam.panorama_page import look_around_page
 from remotesam.panorama_place import Place, frame_crs, locate
@@ -38,6 +39,7 @@ from remotesam.panorama_write import (
     write_world_file,
 )
 from remotesam.progress import Listener, silent
+from remotesam.protocol import PROTOCOL
 from remotesam.report import write_whole
 from remotesam.segmenter import checkpoints
 from remotesam.segmenter.protocol import Segmenter
@@ -164,14 +166,19 @@ def segment_panorama(
     name = config.model if segmenter is None else segmenter.name
     store.start(_manifest(job, options, output, segmenter), resume=resume)
     cancel = cancel or threading.Event()
-    with crew_of(job, segmenter, cancel, listener, executor) as crew:
-        work = _Work(job, store, crew)
-        listener("start", tiles=len(layout), device=config.device, model=name, output=output, run_dir=run_dir)
-        valid = work.segment()
-        joined, edges = work.join()
-        labels, objects = work.draw(joined, edges, place.result_grid(turned=options.coords == "lonlat"))
-        listener("stage", name="write", total=None)
-        write_panorama(raster, place, labels, objects, output, options, extras, config)
+    unfinished = len(store.finished("tiles")) < len(layout)
+    try:
+        with crew_of(job, segmenter, cancel, listener, executor, model=unfinished) as crew:
+            work = _Work(job, store, crew)
+            listener("start", run_dir=run_dir, **start_fields(config, name, output, len(layout)))
+            valid = work.segment()
+            joined, edges = work.join()
+    except Cancelled:
+        listener("cancelled", partial=False, output=None)
+        raise
+    labels, objects = work.draw(joined, edges, place.result_grid(turned=options.coords == "lonlat"))
+    listener("stage", name="write", total=None)
+    write_panorama(raster, place, labels, objects, output, options, extras, config)
     covered = float(objects.grid.row_solid_angles() @ (labels > 0).sum(axis=1))
     stats = {
         "views": len(layout),
@@ -193,6 +200,22 @@ def segment_panorama(
         coverage=coverage,
     )
     return PanoramaResult(output, objects, labels, run_dir, coverage, stats, work.failed)
+
+
+def start_fields(config: Config, model: str, output: str, total: int) -> dict[str, Any]:
+    """What the event that starts a run tells, see `remotesam.protocol`."""
+    return {
+        "protocol": PROTOCOL,
+        "version": __version__,
+        "pid": os.getpid(),
+        "tiles": total,
+        "device": config.device,
+        "model": model,
+        "output": output,
+        "live": None,
+        "layer": "segments",
+        "crs": None,
+    }
 
 
 def open_panorama(
@@ -309,7 +332,15 @@ class _Work:
         edges = Edges.concatenate([read_edges(self.store, index) for index in range(total)])
         counts = [0 if index in self.failed else self._summary(index)["segments"] for index in range(total)]
         self.seconds["seams"] = round(time.perf_counter() - started, 3)
-        return components(counts, edges), edges
+        joined = components(counts, edges, max_span=max(total // 2, 4))
+        for chain in joined.long:
+            self.crew.listener(
+                "warning",
+                code="long_component",
+                message=f"one object spans {chain.tiles} of {total} views; unless it is sky or sea, "
+                "the model took two objects for one (see seam_iou)",
+            )
+        return joined, edges
 
     def draw(
         self, joined: Components, edges: Edges, grid: Equirect

@@ -19,6 +19,7 @@ from remotesam.panorama import (
     PanoramaResult,
     check_request,
     open_panorama,
+    start_fields,
     write_panorama,
 )
 from remotesam.panorama_place import Place
@@ -109,7 +110,7 @@ def segment_clicked(
     chip = raster.read(raster.spec.window)
     sampler = Sampler(chip.image, place.grid, None if chip.valid.all() else chip.valid)
     total = sum(len(order) for order, _ in steps)
-    listener("start", tiles=total, device=config.device, model=config.model, output=output)
+    listener("start", **start_fields(config, config.model, output, total))
     listener("stage", name="tiles", total=total)
     logits: dict[int, NDArray[np.float16]] = {}
     doubted = 0

@@ -1,6 +1,7 @@
 """Whole panorama runs: painted spheres with a segmenter that knows the paints, and the command line."""
 
 import json
+import threading
 
 import cv2
 import geopandas as gpd
@@ -11,7 +12,7 @@ import shapely
 from click.testing import CliRunner
 
 from remotesam.config import as_dict, make_config
-from remotesam.errors import ConfigError, InputError, OutputError, ResumeError
+from remotesam.errors import Cancelled, ConfigError, InputError, OutputError, ResumeError
 from remotesam.panorama import PanoramaExtras, PanoramaOptions, segment_panorama
 from remotesam.sphere import Equirect
 from remotesam.sphere.geometry import areas_sr
@@ -308,3 +309,22 @@ def test_command_line_says_what_is_wrong(tmp_path):
 
 def test_grid_of_an_odd_panorama():
     assert Equirect.whole(4061, 2031).row_solid_angles().sum() * 4061 == pytest.approx(4 * np.pi)
+
+
+def test_stopping_keeps_what_is_finished(tmp_path):
+    image, _ = painted(512)
+    path = write(tmp_path / "pano.png", image)
+    cancel, events = threading.Event(), []
+
+    def listener(event, **fields):
+        events.append(event)
+        if event == "tile" and fields["done"] == 3:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        run(path, tmp_path / "out.geojson", cancel=cancel, listener=listener)
+    assert events[-1] == "cancelled"
+    assert not (tmp_path / "out.geojson").exists()
+    again = PaintSegmenter()
+    result = run(path, tmp_path / "out.geojson", again)
+    assert again.network_calls.encodes == result.stats["views"] - 3
