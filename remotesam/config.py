@@ -152,6 +152,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[float, Meta(ge=0)],
         about("Tolerance of the shared-edge simplification, in pixels; 0 is exact.", "polygons"),
     ] = 1.0
+    outline: Annotated[
+        Literal["shared", "smooth", "regular"],
+        about(
+            "shared keeps neighbours on one border; smooth rounds outlines off and regular gives them right "
+            "angles, each on its own, so that neighbours may part or overlap.",
+            "write",
+        ),
+    ] = "shared"
     dst_crs: Annotated[
         str | None, about("CRS of the output; default is the raster's.", "write", "EPSG:…")
     ] = None

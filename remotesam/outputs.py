@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from remotesam.extras import EXTRA_SUFFIXES, Extras
 from remotesam.measures import measure
 from remotesam.placement import place
 from remotesam.raster_spec import RasterSpec
+from remotesam.shape_style import regularize, smooth
 from remotesam.stages import Crew
 from remotesam.store import RunStore
 from remotesam.vector import SUFFIXES, open_writer
@@ -41,6 +43,13 @@ SCHEMA = pa.schema(
 )
 """Attributes of every polygon. `score` is the predicted IoU, `pass` the pass that found its largest piece,
 `tile` the first of the `tiles` it lies in, `scale` the tile size of the run that found it."""
+
+
+_OUTLINES: dict[str, Callable[[NDArray[np.object_]], NDArray[np.object_]]] = {
+    "shared": lambda geometries: geometries,
+    "smooth": smooth,
+    "regular": regularize,
+}
 
 
 def check_writable(polygons: str, extras: Extras) -> None:
@@ -84,6 +93,7 @@ def write_polygons(job: Job, store: RunStore, path: str, crew: Crew) -> pa.Table
         bands = BandStatistics(store, extra.names)
         schema = pa.schema([*SCHEMA, *extra])
     tables = [schema.empty_table()]
+    restyle = _OUTLINES[job.config.outline]
     with open_writer(
         path,
         crs=spec.crs,
@@ -96,7 +106,7 @@ def write_polygons(job: Job, store: RunStore, path: str, crew: Crew) -> pa.Table
             if bands is not None:
                 bands.add(batch.tile)
             if len(batch.ids):
-                geometries = place(batch.geometries, spec.transform)
+                geometries = place(restyle(batch.geometries), spec.transform)
                 more = bands.take(batch.ids) if bands is not None else {}
                 tables.append(_attributes(batch, geometries, spec, schema, more))
                 writer.write(geometries, tables[-1])

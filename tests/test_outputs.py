@@ -94,6 +94,16 @@ def test_every_format_holds_the_same_segments(scene, tmp_path, result, name):
     assert area == pytest.approx(expected.area.sum(), rel=1e-6)
 
 
+@pytest.mark.parametrize("outline", ["smooth", "regular"])
+def test_other_outlines_keep_the_segments_and_nearly_their_areas(scene, tmp_path, result, outline):
+    found = segment(scene, tmp_path / "styled.gpkg", tile_size=64, padding=24, outline=outline).polygons()
+    expected = result.polygons()
+    assert found.is_valid.all()
+    assert set(found.segment_id) == set(expected.segment_id)
+    assert found.area.sum() == pytest.approx(expected.area.sum(), rel=0.1)
+    assert not found.geometry.sort_index().geom_equals(expected.geometry.sort_index()).all()
+
+
 def test_another_crs(scene, tmp_path):
     found = segment(scene, tmp_path / "out.gpkg", dst_crs="EPSG:3857").polygons()
     assert found.crs == "EPSG:3857"
