@@ -254,6 +254,7 @@ def test_crops_add_masks_and_obey_the_allowed_pixels(network: torch.nn.Module, i
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_compiled_networks_answer_the_same(network: torch.nn.Module, image: np.ndarray) -> None:
     points = np.random.default_rng(1).uniform(0, 256, (70, 2)).astype(np.float32)  # not a multiple of a chunk
     plain, compiled = (Sam2Backend(network, torch.float32, 64, compiled=flag) for flag in (False, True))
