@@ -148,17 +148,22 @@ class EngineFinder(QObject):
             return
         self._task = CallTask(tr("Looking for the remotesam engine"), lambda: info.fetch(engine, env))
         self._task.answered.connect(self._keep)
-        self._task.failed.connect(self.missing)
+        self._task.failed.connect(self._tell_missing)
         QgsApplication.taskManager().addTask(self._task)
 
     def close(self) -> None:
         """Forget a question under way."""
         if self._task is not None:
             self._task.answered.disconnect(self._keep)
-            self._task.failed.disconnect(self.missing)
+            self._task.failed.disconnect(self._tell_missing)
             self._task = None
 
+    def _tell_missing(self, text: str) -> None:
+        self._task = None
+        self.missing.emit(text)
+
     def _keep(self, answer: info.EngineInfo) -> None:
+        self._task = None  # QGIS deletes a task that has ended
         info.save(answer, settings.info_cache())
         self.found.emit(answer)
 

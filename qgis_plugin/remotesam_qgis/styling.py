@@ -20,6 +20,7 @@ from .settings import tr
 
 STYLES = ("random", "score", "pass", "outline")
 FILL_ALPHA = 90
+"""Of 255: the image stays readable under its segments."""
 GOLDEN_ANGLE = 137.508
 """Degrees of hue between consecutive ids: neighbours in the table get colours far apart."""
 SCORE_EDGES = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.01)
@@ -74,12 +75,12 @@ def symbol(fill: QColor | None, outline: QColor, width: float) -> QgsFillSymbol:
 
 
 def _one_colour_each() -> QgsSingleSymbolRenderer:
-    made = symbol(QColor(120, 170, 255, FILL_ALPHA), QColor(255, 255, 255, 210), 0.2)
-    hue = f"({GOLDEN_ANGLE} * $id) % 360"
+    made = symbol(QColor(120, 170, 255, FILL_ALPHA), QColor(90, 140, 255, 235), 0.25)
+    hue = f"({GOLDEN_ANGLE} * abs($id)) % 360"  # new features have negative ids
     part = made.symbolLayer(0)
-    fill = QgsProperty.fromExpression(f"color_hsva({hue}, 75, 95, {FILL_ALPHA * 100 // 255})")
+    fill = QgsProperty.fromExpression(f"color_hsva({hue}, 75, 95, {FILL_ALPHA})")
     part.setDataDefinedProperty(QgsSymbolLayer.Property.PropertyFillColor, fill)
-    stroke = QgsProperty.fromExpression(f"color_hsva({hue}, 60, 100, 95)")
+    stroke = QgsProperty.fromExpression(f"color_hsva({hue}, 60, 100, 235)")
     part.setDataDefinedProperty(QgsSymbolLayer.Property.PropertyStrokeColor, stroke)
     return QgsSingleSymbolRenderer(made)
 

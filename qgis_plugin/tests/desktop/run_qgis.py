@@ -28,7 +28,7 @@ def run_session(folder, orders, timeout=900):
         "[app]\nplugin_installer\\checkOnStart=false\n"
     )
     orders_file = folder / "orders.json"
-    orders_file.write_text(json.dumps(orders), encoding="utf-8")
+    orders_file.write_text(json.dumps({"limit": timeout - 60, **orders}), encoding="utf-8")
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700)
     environ = {key: value for key, value in os.environ.items() if key != "QT_QPA_PLATFORM"}
@@ -37,5 +37,8 @@ def run_session(folder, orders, timeout=900):
     command += ["--profiles-path", str(folder), "--code", str(SESSION)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
     report = folder / "report.json"
-    said = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    if report.exists():
+        said = json.loads(report.read_text(encoding="utf-8"))
+    else:
+        said = {"hang": (folder / "hang.txt").read_text(encoding="utf-8")}
     return done.returncode, said, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 Reads its orders from the JSON file named by REMOTESAM_DESKTOP; writes `report.json` and pictures beside it.
 """
 
+import faulthandler
 import json
 import os
 import subprocess
@@ -32,13 +33,20 @@ REPORT = {"messages": []}
 
 
 def main():
+    with (FOLDER / "hang.txt").open("w", encoding="utf-8") as trace:
+        faulthandler.dump_traceback_later(ORDERS["limit"], exit=True, file=trace)
+        try_scenario()
+        faulthandler.cancel_dump_traceback_later()
+    leave()
+
+
+def try_scenario():
     try:
         scenario()
         REPORT["finished"] = True
     except Exception:  # noqa: BLE001 - whatever it is, the test outside must see it
         REPORT["error"] = traceback.format_exc()
     (FOLDER / "report.json").write_text(json.dumps(REPORT, indent=1), encoding="utf-8")
-    leave()
 
 
 def scenario():
