@@ -125,6 +125,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Share, about("A pass that adds less coverage than this relaxes the thresholds.", "tiles")
     ] = 0.001
     max_passes: Annotated[Positive | None, about("At most this many passes per tile.", "tiles")] = None
+    look_again: Annotated[
+        Share,
+        about(
+            "Ask the network again only after this much new coverage; 0 asks after every change, "
+            "more is faster and changes the result.",
+            "tiles",
+        ),
+    ] = 0.0
     black_paint: Annotated[bool, about("Paint what is labelled black before the next pass.", "tiles")] = True
     decay: Annotated[bool, about("Relax the thresholds when coverage stagnates.", "tiles")] = True
     crop_layers: Annotated[

@@ -2,7 +2,8 @@
 
 The algorithm is Remote SAMsing's (arXiv 2605.00256, §3.2; METHODS §1.1), step by step. One thing is not
 done twice: a pass that painted nothing leaves the image and the points as they were, so its proposals are
-kept and selected from again at the lower thresholds; the network would answer the same.
+kept and selected from again at the lower thresholds; the network would answer the same. With
+`config.look_again` small changes are treated so too, which is faster and no longer exact.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def segment_chip(
         canvas[~valid] = 0
 
     iou, stability = config.iou_start, config.stability_start
-    covered = 0
+    covered = unseen = 0
     proposals: Proposals | None = None
     while valid_pixels and len(reports) < (config.max_passes or np.inf):
         before_pass()
@@ -115,14 +116,15 @@ def segment_chip(
             candidates, labels, valid, segments, _Thresholds(len(reports), iou, stability), config
         )
         covered += gained
+        unseen += gained
         coverage = covered / valid_pixels
         reports.append(
             PassReport(
                 len(reports), iou, stability, prompted, len(candidates), len(segments) - before, coverage
             )
         )
-        if gained:
-            proposals = None
+        if unseen > config.look_again * valid_pixels:
+            proposals, unseen = None, 0
             residual = valid & (labels == 0)
             if config.black_paint:
                 canvas = image.copy()

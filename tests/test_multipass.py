@@ -23,7 +23,10 @@ def run(segmenter, image=None, valid=None, **settings):
     default_image, default_valid = chip()
     config = make_config({"points_per_side": 8, "min_area": 10, **settings})
     return segment_chip(
-        default_image if image is None else image, default_valid if valid is None else valid, segmenter, config
+        default_image if image is None else image,
+        default_valid if valid is None else valid,
+        segmenter,
+        config,
     )
 
 
@@ -61,6 +64,16 @@ def test_a_pass_that_painted_nothing_costs_no_second_look():
     result = run(ScriptedSegmenter([weak]), iou_start=0.9, iou_end=0.7, step=0.05)
     assert result.segments[0].pass_index == 4
     assert result.segments[0].iou_threshold == pytest.approx(0.7)
+
+
+def test_small_changes_can_wait_for_the_next_look():
+    strong, weak = candidate(box_mask(0, 0, 10, 10)), candidate(box_mask(20, 20, 10, 10), score=0.88)
+    thresholds = {"iou_start": 0.9, "iou_end": 0.85, "stability_end": 0.93, "step": 0.05}
+    result = run(ScriptedSegmenter([strong, weak]), look_again=0.1, **thresholds)
+    assert [p.points for p in result.passes] == [64, 0, 0, 56]
+    assert [p.accepted for p in result.passes] == [1, 0, 1, 0]
+    result = run(ScriptedSegmenter([strong, weak]), **thresholds)
+    assert [p.points for p in result.passes] == [64, 60, 0]
 
 
 def test_thresholds_fall_only_when_coverage_stagnates():
