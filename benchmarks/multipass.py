@@ -3,8 +3,8 @@
     python benchmarks/multipass.py IMAGE [--model nano] [--size 500] [--points-per-side 16]
 
 The reference runs the stock generator anew for every threshold, as the published code does. Both loops share
-weights, image, settings and the rules of acceptance. Printed: passes, network calls, CPU seconds, whether the label
-maps are equal, and the ratio; then the same for the documented approximations, with what they change.
+weights, image, settings and the rules of acceptance. Printed: passes, network calls, CPU seconds, whether the
+label maps are equal, and the ratio; then the same for the documented approximations, with what they change.
 """
 
 from __future__ import annotations
