@@ -222,7 +222,7 @@ class DaskExecutor:
         with _scheduler_errors():
             self._check_workers(job)
             client.register_plugin(_SuspectAtFirstDeath(self._name))
-            client.register_plugin(_BenchPlugin(self._name, job, segmenter, self._terms))
+            self._install(_BenchPlugin(self._name, job, segmenter, self._terms))
 
     @property
     def workers(self) -> int:
@@ -264,7 +264,7 @@ class DaskExecutor:
     def stop_tasks(self) -> None:
         """Ask all workers to end their tasks early; does not wait for them."""
         if self._client.status == "running":
-            self._client.run(_stop_tasks, self._name, wait=False)
+            self._client.run(_stop_tasks, self._name, wait=False, on_error="ignore")
 
     def cancel(self, futures: list[Future]) -> None:
         """Give up tasks whose results nobody waits for any more."""
@@ -319,7 +319,7 @@ class DaskExecutor:
             self._client.retire_workers([answer.address], close_workers=True)
         else:
             _log.warning("worker %s is started again: %s", answer.name, answer.error)
-            self._client.run(_exit, workers=[answer.address], wait=False)
+            self._client.run(_exit, workers=[answer.address], wait=False, on_error="ignore")
 
     def _count(self) -> tuple[int, int]:
         """Workers, and those of their threads that count; asked at most every `POLL_S`."""
@@ -338,9 +338,23 @@ class DaskExecutor:
             raise ClusterError("the scheduler has no workers; start some and run again") from None
         self._store.put(self._terms.probe, self._terms.token.encode())
         answers = self._client.run(_complaint, job, self._terms, on_error="return")
+        present = self._client.nthreads()
         for address, answer in answers.items():
-            if answer:
+            # One that has just died is no complaint; its successor is looked at before its first task.
+            if answer and address in present:
                 raise ClusterError(f"worker {address} {' '.join(str(answer).split())}")
+
+    def _install(self, plugin: WorkerPlugin) -> None:
+        """Give a plugin to all workers, once more when one of them died meanwhile."""
+        for last in (False, False, True):
+            try:
+                self._client.register_plugin(plugin)
+            except OSError:
+                if last or self._client.status != "running":
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return
 
 
 class _Flow:
@@ -396,7 +410,7 @@ class _Flow:
             self._last_worker = self._owner.still_alive(self._last_worker)
             return None
         index, _ = self._live.pop(future.key)
-        if future.status in ("cancelled", "lost"):
+        if future.status == "cancelled":
             raise _lost_scheduler()
         try:
             answer = future.result(timeout=RESULT_S)

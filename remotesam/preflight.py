@@ -72,7 +72,8 @@ def describe(found: dict[str, Any]) -> str:
             f"{found['probe_segments']} segments) with one worker"
         )
         lines.append(
-            f"  about {found['disk'] / 1e6:.0f} MB in the run directory, {found['peak_memory'] / 2**30:.1f} GiB memory"
+            f"  about {found['disk'] / 1e6:.0f} MB in the run directory and "
+            f"{found['peak_memory'] / 2**30:.1f} GiB of memory"
         )
     return "\n".join([*lines, *(f"  warning: {text}" for text in found["warnings"])])
 

@@ -23,7 +23,7 @@ class Fixed:
 
 
 class ColourSegmenter:
-    """Proposes every 4-connected region of one colour that is not black; its score follows from the colour."""
+    """Proposes every 4-connected region of one colour but black; its score follows from the colour."""
 
     name, digest, image_size = "colours", "0" * 64, 64
 

@@ -144,7 +144,7 @@ def test_the_command_on_a_cluster_fails_by_its_poison_tile_only_and_says_so(make
     assert {name: fields[name] for name in serial if name in fields} == {
         name: found for name, found in serial.items() if name in fields
     }
-    assert set(fields) - set(serial) == {"cluster", "error"}
+    assert set(fields) - set(serial) == {"cluster"}
 
 
 def test_interrupting_the_command_keeps_finished_tiles(scene, whole, tmp_path):

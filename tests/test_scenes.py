@@ -48,7 +48,7 @@ def test_fields_far_away_and_cars_close_by():
 
 
 def test_edges_of_the_image_follow_edges_of_the_labels():
-    """The picture must show what the labels say: brightness steps are larger on label borders than off them."""
+    """The picture shows what the labels say: brightness steps are larger on label borders than off them."""
     ratios = []
     for seed in range(10):
         made = scene(seed, (192, 192))

@@ -159,9 +159,9 @@ def _views(
     middle, turn, zoom = np.array(source.labels.shape[::-1]) / 2, rng.uniform(0, 360), rng.uniform(0.9, 1.2)
     views = []
     for _ in range(frames):
-        matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), float(turn), float(zoom))
-        matrix = np.asarray(matrix, np.float64)
-        matrix[:, 2] += size / 2 - middle
+        centre = (float(middle[0]), float(middle[1]))
+        matrix = np.asarray(cv2.getRotationMatrix2D(centre, float(turn), float(zoom)), np.float64)
+        matrix[:, 2] = matrix[:, 2] + size / 2 - middle
         image = cv2.warpAffine(source.image, matrix, (size, size), flags=cv2.INTER_LINEAR)
         labels = cv2.warpAffine(
             source.labels.astype(np.float32), matrix, (size, size), flags=cv2.INTER_NEAREST

@@ -24,7 +24,6 @@ from remotesam.errors import ConfigError
 _VIDEO_CLASS = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """How to build one SAM 2 network.

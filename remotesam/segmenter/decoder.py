@@ -112,10 +112,16 @@ class PointState:
         """Give the state of some of the points."""
         return PointState(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    @classmethod
-    def cat(cls, states: list[PointState]) -> PointState:
-        """Join the states of several chunks of points."""
-        return cls(*(torch.cat([getattr(state, field.name) for state in states]) for field in fields(cls)))
+    def room_for(self, count: int) -> PointState:
+        """Give an unfilled state of `count` points, of the same shapes otherwise."""
+        parts = (getattr(self, field.name) for field in fields(self))
+        return PointState(*(part.new_empty(count, *part.shape[1:]) for part in parts))
+
+    def put(self, rows: slice, state: PointState) -> None:
+        """Overwrite some of the points with the first ones of another state."""
+        for field in fields(self):
+            target = getattr(self, field.name)[rows]
+            target.copy_(getattr(state, field.name)[: len(target)])
 
 
 class PointDecoder:

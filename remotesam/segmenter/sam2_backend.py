@@ -94,19 +94,23 @@ class Sam2Backend:
             (P, 3) predicted IoU, and the state for `logits`.
         """
         moved = torch.from_numpy(points).to(self.device)
-        done: list[tuple[Tensor, PointState]] = []
+        iou = torch.empty(len(points), 3, device=self.device)
+        states: list[PointState] = []
 
         def run(rows: slice) -> None:
-            chunk = moved[rows]
-            padded = self._padded(chunk, "score")
+            padded = self._padded(moved[rows], "score")
             with torch.no_grad(), self._autocast():
-                iou, state = self._score(plan, padded)
-            done.append((iou[: len(chunk)], state[: len(chunk)] if self._pad else state))
+                scores, state = self._score(plan, padded)
+            if not states:
+                # One block for all: many small ones kept between large temporaries would fragment the heap.
+                states.append(state.room_for(len(points)))
+            states[0].put(rows, state)
+            iou[rows] = scores[: rows.stop - rows.start]
 
         self._in_chunks(len(points), "score", run)
         with self._counting:
             self.calls.decoded_points += len(points)
-        return torch.cat([iou for iou, _ in done]).cpu().numpy(), PointState.cat([state for _, state in done])
+        return iou.cpu().numpy(), states[0]
 
     def logits(
         self, plan: TilePlan, state: PointState, rows: NDArray[np.intp], use: Callable[[slice, Tensor], None]
