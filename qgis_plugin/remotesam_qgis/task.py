@@ -39,7 +39,10 @@ class EngineTask(QgsTask):
         self.outcome = Outcome("cancelled", 0, "Cancelled before it started.", None, True, 0, 0.0, ())
 
     def run(self) -> bool:
-        """Run the engine to its end; called by QGIS in a worker thread."""
+        """Run the engine to its end; called by QGIS in a worker thread.
+
+        Always True: the outcome says how it went, and False would make QGIS say "Task failed" on a cancel.
+        """
         began = time.monotonic()
         try:
             self.outcome = run(
@@ -53,7 +56,7 @@ class EngineTask(QgsTask):
         except EngineError as error:
             seconds = time.monotonic() - began
             self.outcome = Outcome("failed", 1, str(error), None, True, 0, seconds, ())
-        return self.outcome.status == "done"
+        return True
 
     def finished(self, result: bool) -> None:
         """Called by QGIS in the main thread."""

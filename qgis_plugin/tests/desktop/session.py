@@ -59,7 +59,8 @@ def scenario():
     canvas, dock = iface.mapCanvas(), plugin.dock
     layer = QgsRasterLayer(ORDERS["raster"], Path(ORDERS["raster"]).stem)
     QgsProject.instance().addMapLayer(layer)
-    canvas.setDestinationCrs(QgsCoordinateReferenceSystem(ORDERS.get("project_crs") or layer.crs().authid()))
+    project_crs = ORDERS.get("project_crs") or layer.crs().authid()
+    QgsProject.instance().setCrs(QgsCoordinateReferenceSystem(project_crs))
     show(canvas, layer)
     dock.show()
     iface.mainWindow().resizeDocks([dock], [430], Qt.Orientation.Horizontal)
