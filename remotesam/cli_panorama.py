@@ -35,6 +35,7 @@ from remotesam.progress import duration
 @click.option(
     "--heading", type=float, metavar="DEG", help="Compass direction of the picture's middle column."
 )
+@click.option("--earth", is_flag=True, help="IMAGE is a map of the earth: the result is in WGS 84.")
 @click.option("--labels", metavar="FILE", help="Also write the label raster, a Cloud Optimized GeoTIFF.")
 @click.option("--preview", metavar="FILE", help="Also write the panorama under its segments (.png, .jpg).")
 @click.option("--page", metavar="FILE", help="Also write an HTML page to look around in.")
@@ -72,6 +73,7 @@ def panorama(
     pad: float,
     coords: str | None,
     heading: float | None,
+    earth: bool,
     labels: str | None,
     preview: str | None,
     page: str | None,
@@ -112,6 +114,7 @@ def panorama(
         pad=pad,
         coords=coords or ("pixel" if documents else "lonlat"),  # type: ignore[arg-type]  # one of the choices
         heading=heading,
+        earth=earth,
     )
     if view_kind:
         from remotesam.panorama_views import export_views

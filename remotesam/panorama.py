@@ -81,6 +81,8 @@ class PanoramaOptions:
     """Coordinates of the result: degrees, or pixels of the picture (y down)."""
     heading: float | None = None
     """Compass direction of the picture's middle column, degrees; None = what its metadata say, else 0."""
+    earth: bool = False
+    """The picture is a map of the earth without georeferencing: the result is WGS 84."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +232,7 @@ def open_panorama(
         RemotesamError: it cannot be opened or is no panorama.
     """
     raster = open_for(image, config)
-    place = locate(raster, options.heading)
+    place = locate(raster, options.heading, earth=options.earth)
     if extras.world_file and write_world_file(
         raster.spec.path, place.grid, (place.grid.width, place.grid.height)
     ):

@@ -48,12 +48,13 @@ class Place:
         )
 
 
-def locate(raster: Raster, heading: float | None) -> Place:
+def locate(raster: Raster, heading: float | None, *, earth: bool = False) -> Place:
     """Find out where a panorama lies: by its geographic CRS, its GPano metadata, or its 2:1 shape.
 
     Args:
         raster: the opened picture.
         heading: compass direction of the middle column, degrees; None = what the metadata say, else 0.
+        earth: True = the picture is a map of the whole earth without georeferencing, -180..180 by 90..-90.
 
     Raises:
         InputError: it cannot be a panorama.

@@ -251,6 +251,11 @@ def test_a_map_of_the_earth_is_wgs84(tmp_path):
     assert frame.total_bounds.tolist() == [-180, -90, 180, 90]
     with pytest.raises(ConfigError, match="heading"):
         run(path, tmp_path / "out.gpkg", options=PanoramaOptions(heading=10.0))
+    plain = write(tmp_path / "plain.png", image)
+    run(plain, tmp_path / "plain.gpkg", options=PanoramaOptions(earth=True))
+    other = gpd.read_file(tmp_path / "plain.gpkg")
+    assert other.crs == "EPSG:4326"
+    assert np.allclose(np.sort(other["area_sr"]), np.sort(frame["area_sr"]))
 
 
 @pytest.mark.parametrize("name", ["out.gpkg", "out.parquet", "out.fgb", "out.geojsonl"])
