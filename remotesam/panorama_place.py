@@ -63,12 +63,13 @@ def locate(raster: Raster, heading: float | None, *, earth: bool = False) -> Pla
     spec = raster.spec
     if heading is not None and not -360 <= heading <= 360:
         raise ConfigError(f"heading {heading} is out of range; give degrees between -360 and 360")
-    if spec.georeferencing == "affine" and spec.crs and pyproj.CRS(spec.crs).is_geographic:
+    georeferenced = spec.georeferencing == "affine" and spec.crs and pyproj.CRS(spec.crs).is_geographic
+    if georeferenced or earth:
         if heading:
             raise ConfigError(
                 f"{spec.path}: is a map of the earth, which has no heading; leave --heading out"
             )
-        return Place(_geographic(raster), 0.0, "earth")
+        return Place(_geographic(raster) if georeferenced else _whole(raster), 0.0, "earth")
     found = read_gpano(_xmp(spec.path), spec.width, spec.height)
     grid = found.grid if found else _whole(raster)
     turn = heading if heading is not None else (found.heading if found else 0.0)
