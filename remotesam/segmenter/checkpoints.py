@@ -32,11 +32,12 @@ class Checkpoint:
     """One model file known by name.
 
     Attributes:
-        name: What the user types; also the architecture's name.
+        name: What the user types.
         filename: Name of the file in the models directory.
         url: Where it is fetched from; None = shipped with the package.
         size: Bytes; None = not checked.
         sha256: Digest of the whole file in hex; None = unverified, only size and strict loading are checked.
+        architecture: Network that the file fills, where its name is not that of the model.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Checkpoint:
     url: str | None = None
     size: int | None = None
     sha256: str | None = None
+    architecture: str | None = None
+
+    @property
+    def network(self) -> str:
+        """Name in `architectures.ARCHITECTURES`."""
+        return self.architecture or self.name
 
 
 def _official(name: str, path: str, size: int, sha256: str) -> Checkpoint:
@@ -54,6 +61,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     checkpoint.name: checkpoint
     for checkpoint in (
         Checkpoint("nano", "nano.pt"),
+        Checkpoint("nano-affinity", "nano.pt", architecture="nano"),
         _official(
             "sam2.1-tiny",
             "092824/sam2.1_hiera_tiny.pt",

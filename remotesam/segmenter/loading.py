@@ -15,9 +15,17 @@ from sam2.modeling.backbones.hieradet import Hiera
 
 from remotesam.errors import CheckpointError, ConfigError, DeviceError, ModelUnavailableError
 from remotesam.segmenter import checkpoints
+from remotesam.segmenter.affinity import load_affinity
 from remotesam.segmenter.architectures import ARCHITECTURES, Architecture, build
 from remotesam.segmenter.generator import Sam2Segmenter
+from remotesam.segmenter.protocol import Segmenter
 from remotesam.segmenter.sam2_backend import Sam2Backend
+
+AFFINITY = "nano-affinity"
+"""The bundled segmenter that needs no mask decoder: the same file as nano, read by `affinity.py`."""
+
+AFFINITY_SIZE = 1024
+"""Side in px that it resizes chips to: its regions are made of 4-px cells of that size."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -49,7 +57,7 @@ def load(
     point_batch: int = 64,
     exact: bool = True,
     compiled: bool = False,
-) -> Sam2Segmenter:
+) -> Segmenter:
     """Load a model and make it ready to segment.
 
     Args:
@@ -73,6 +81,8 @@ def load(
     place = choose_device(device)
     dtype = choose_precision(precision, place)
     name, path = checkpoints.locate(name_or_path)
+    if name == AFFINITY:
+        return load_affinity(path, image_size=AFFINITY_SIZE, device=place)
     model, _ = _load_network(path, name, video=False)
     backend = Sam2Backend(_moved(model, place), dtype, point_batch, compiled=compiled)
     return Sam2Segmenter(name or path.stem, checkpoints.file_digest(path), backend, exact=exact)
@@ -202,7 +212,7 @@ def _load_network(path: Path, name: str | None, *, video: bool) -> tuple[torch.n
     """Build the architecture a file holds and fill it, strictly."""
     state = _read(path)
     architecture = recognise({key: tuple(value.shape) for key, value in state.items()}, path)
-    if name is not None and name != architecture:
+    if name is not None and checkpoints.CHECKPOINTS[name].network != architecture:
         raise CheckpointError(
             f"{path}: holds {architecture}, not {name}; give the file by its path or replace it"
         )
