@@ -65,6 +65,8 @@ def main() -> None:
     print(f"ours, thresholds 0.01 lower, same pixels: {again:.2f} s, {len(lower)} masks")
     print(f"{segmenter.network_calls}; peak memory {peak:.2f} GiB")
 
+    if options.skip_stock:
+        return
     stopwatch = Stopwatch(oracle)
     reference = reference_masks(
         segmenter._backend.model,
@@ -95,6 +97,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--stability", type=float, default=0.9)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="of our side")
     parser.add_argument("--fast", action="store_true", help="judge masks at low resolution, on our side")
+    parser.add_argument("--skip-stock", action="store_true", help="time and memory of our side only")
     return parser.parse_args()
 
 
