@@ -2,7 +2,6 @@
 
 import math
 
-import antimeridian
 import numpy as np
 import pytest
 import shapely
@@ -89,5 +88,6 @@ def test_unwrapped_makes_one_piece_of_a_seam_object():
 )
 def test_what_we_draw_needs_no_repair(geometry):
     """The antimeridian package, which repairs other people's polygons, leaves ours as they are."""
+    antimeridian = pytest.importorskip("antimeridian")
     fixed = antimeridian.fix_shape(mapping(geometry), great_circle=False, fix_winding=True)
     assert shape(fixed).normalize().equals(geometry.normalize())
