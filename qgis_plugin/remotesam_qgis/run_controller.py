@@ -40,9 +40,11 @@ class RunController(QObject):
         self._request: Request | None = None
         self._group: ResultGroup | None = None
         self._live: LiveLayer | None = None
+        self._result_id = ""
         page.run_requested.connect(self.start)
         page.plan_requested.connect(self.estimate)
         page.cancel_requested.connect(self.cancel)
+        page.style.currentIndexChanged.connect(self._restyle)
         page.problem.connect(lambda text: self.message.emit(text, Qgis.MessageLevel.Warning))
 
     @property
@@ -158,8 +160,14 @@ class RunController(QObject):
             live.stop(keep=False)
         apply_style(layer, request.style)
         self._group.add(layer)
+        self._result_id = layer.id()
         self.layer_added.emit(layer)
         return True
+
+    def _restyle(self) -> None:
+        layer = QgsProject.instance().mapLayer(self._result_id)
+        if layer is not None:
+            apply_style(layer, self._page.style.currentData())
 
     def _show_plan(self, answer: Any) -> None:
         text = describe_plan(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
+    QgsFeatureRequest,
     QgsFillSymbol,
     QgsGraduatedSymbolRenderer,
     QgsProperty,
@@ -23,7 +24,9 @@ FILL_ALPHA = 90
 """Of 255: the image stays readable under its segments."""
 GOLDEN_ANGLE = 137.508
 """Degrees of hue between consecutive ids: neighbours in the table get colours far apart."""
-SCORE_EDGES = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.01)
+SCORE_CLASSES = 6
+SCORE_SAMPLE = 20_000
+"""Scores looked at for the class limits: enough for quantiles, and read in no time."""
 PASS_LIMIT = 40
 
 
@@ -41,7 +44,7 @@ def apply_style(layer: QgsVectorLayer, style: str) -> None:
     """Style a segments layer; a style that needs a missing attribute falls back to one colour each."""
     names = layer.fields().names()
     if style == "score" and "score" in names:
-        renderer = _by_score()
+        renderer = _by_score(layer)
     elif style == "pass" and "pass" in names:
         renderer = _by_pass(layer)
     elif style == "outline":
@@ -49,6 +52,7 @@ def apply_style(layer: QgsVectorLayer, style: str) -> None:
     else:
         renderer = _one_colour_each()
     layer.setRenderer(renderer)
+    layer.emitStyleChanged()
     layer.triggerRepaint()
 
 
@@ -85,17 +89,31 @@ def _one_colour_each() -> QgsSingleSymbolRenderer:
     return QgsSingleSymbolRenderer(made)
 
 
-def _by_score() -> QgsGraduatedSymbolRenderer:
+def _by_score(layer: QgsVectorLayer) -> QgsGraduatedSymbolRenderer:
+    """Classes of equal count, red to green: what matters is which segments are better than others."""
+    edges = _quantiles(layer)
     ramp = _ramp("RdYlGn")
     ranges = []
-    steps = len(SCORE_EDGES) - 2
-    for i, (low, high) in enumerate(zip(SCORE_EDGES, SCORE_EDGES[1:])):
-        colour = ramp.color(i / steps)
+    for i, (low, high) in enumerate(zip(edges, edges[1:])):
+        colour = ramp.color(i / max(len(edges) - 2, 1))
         fill = QColor(colour)
         fill.setAlpha(FILL_ALPHA + 20)
-        label = f"< {high:g}" if i == 0 else f"{low:g} – {min(high, 1.0):g}"
+        label = f"{low:.2f} – {high:.2f}"
         ranges.append(QgsRendererRange(low, high, symbol(fill, colour.darker(130), 0.2), label))
     return QgsGraduatedSymbolRenderer("score", ranges)
+
+
+def _quantiles(layer: QgsVectorLayer) -> list[float]:
+    request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    request.setSubsetOfAttributes([layer.fields().indexOf("score")]).setLimit(SCORE_SAMPLE)
+    scores = sorted(
+        float(feature["score"]) for feature in layer.getFeatures(request) if feature["score"] is not None
+    )
+    if not scores:
+        return [0.0, 1.0]
+    inner = [scores[len(scores) * i // SCORE_CLASSES] for i in range(1, SCORE_CLASSES)]
+    # The outer limits take in what the sample has missed.
+    return sorted({min(0.0, scores[0]), *inner, max(1.0, scores[-1])})
 
 
 def _by_pass(layer: QgsVectorLayer) -> QgsCategorizedSymbolRenderer:

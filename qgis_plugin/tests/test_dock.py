@@ -76,6 +76,9 @@ def test_a_run_from_the_panel_ends_in_a_styled_layer_above_the_raster(panel, tmp
     (layer,) = QgsProject.instance().mapLayersByName("ortho_segments")
     assert layer.featureCount() == 24
     assert page.bar.value() == 100
+    assert layer.renderer().type() == "singleSymbol"
+    page.style.setCurrentIndex(page.style.findData("score"))
+    assert layer.renderer().type() == "graduatedSymbol", "a result follows the choice of style"
     assert page.output.filePath() == str(tmp_path / "ortho_segments_2.gpkg"), "a new name for the next run"
 
 

@@ -102,6 +102,15 @@ def segments(tmp_path, qgis_new_project):
     return tmp_path / "s.gpkg"
 
 
+def test_classes_of_score_hold_every_segment_and_follow_the_data(segments):
+    layer = open_segments(str(segments), "s")
+    apply_style(layer, "score")
+    ranges = layer.renderer().ranges()
+    assert len(ranges) >= 4
+    for feature in layer.getFeatures():
+        assert any(item.lowerValue() <= feature["score"] <= item.upperValue() for item in ranges)
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_draws_every_segment(segments, style):
     from qgis.core import QgsMapRendererParallelJob, QgsMapSettings

@@ -6,7 +6,6 @@ Reads its orders from the JSON file named by REMOTESAM_DESKTOP; writes `report.j
 import faulthandler
 import json
 import os
-import subprocess
 import time
 import traceback
 from pathlib import Path
@@ -22,7 +21,7 @@ from qgis.core import (
     QgsSettings,
 )
 from qgis.PyQt.QtCore import QCoreApplication, Qt, QTimer
-from qgis.PyQt.QtGui import QKeyEvent
+from qgis.PyQt.QtGui import QImage, QKeyEvent
 from qgis.PyQt.QtWidgets import QDockWidget
 from qgis.utils import iface, loadPlugin, plugins, startPlugin, unloadPlugin
 
@@ -30,6 +29,8 @@ ORDERS_FILE = Path(os.environ["REMOTESAM_DESKTOP"])
 ORDERS = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
 FOLDER = ORDERS_FILE.parent
 REPORT = {"messages": []}
+PICTURE_WIDTH = 1200
+"""Px; with 256 colours small enough to lie in the repository."""
 
 
 def main():
@@ -72,6 +73,9 @@ def scenario():
     page.form.set_values(ORDERS["settings"])
     page.output.setFilePath(str(FOLDER / "segments.gpkg"))
     picture("panel")
+    page.advanced.setCollapsed(False)
+    picture("advanced")
+    page.advanced.setCollapsed(True)
     run_and_cancel(plugin, page)
     run_to_the_end(plugin, page)
     styles(plugin, page)
@@ -133,13 +137,9 @@ def run_to_the_end(plugin, page):
 
 
 def styles(plugin, page):
-    from remotesam_qgis.styling import apply_style
-
-    (layer,) = QgsProject.instance().mapLayersByName("segments")
     plugin.iface.messageBar().clearWidgets()
     for style in ("score", "pass", "random"):
-        apply_style(layer, style)
-        plugin.iface.layerTreeView().refreshLayerSymbology(layer.id())
+        page.style.setCurrentIndex(page.style.findData(style))
         picture(f"result-{style}")
 
 
@@ -233,11 +233,10 @@ def picture(name):
     wait(lambda: False, 0.5, must=False)
     wait(lambda: not iface.mapCanvas().isDrawing(), 30)
     wait(lambda: False, 0.3, must=False)
-    target = FOLDER / f"{name}.png"
-    if ORDERS.get("whole_screen"):
-        subprocess.run(["import", "-window", "root", str(target)], check=True)
-    else:
-        iface.mainWindow().grab().save(str(target))
+    shot = iface.mainWindow().grab().toImage()
+    smooth = Qt.TransformationMode.SmoothTransformation
+    small = shot.scaledToWidth(PICTURE_WIDTH, smooth).convertToFormat(QImage.Format.Format_Indexed8)
+    small.save(str(FOLDER / f"{name}.png"))
 
 
 def leave():
