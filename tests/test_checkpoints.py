@@ -44,12 +44,13 @@ def one_line(error: RemotesamError) -> str:
 
 
 def test_the_table_names_what_can_be_built() -> None:
-    assert set(checkpoints.CHECKPOINTS) == set(ARCHITECTURES)
+    assert {known.network for known in checkpoints.CHECKPOINTS.values()} == set(ARCHITECTURES)
     for status in checkpoints.list_models():
-        assert status.digest_known == (status.name != "nano")
-        assert status.name == "nano" or not status.present
-    digests = {known.sha256 for known in checkpoints.CHECKPOINTS.values()}
-    assert len(digests) == len(checkpoints.CHECKPOINTS)
+        assert status.digest_known == (status.url is not None)
+        assert status.url is None or not status.present
+    digests = [known.sha256 for known in checkpoints.CHECKPOINTS.values() if known.url]
+    assert len(set(digests)) == len(digests) == 8
+    assert checkpoints.resolve("nano.pt")[0] == "nano", "a file shared by two models means the first"
 
 
 def test_names_and_listing_need_no_torch() -> None:

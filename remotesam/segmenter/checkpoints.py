@@ -244,8 +244,9 @@ def file_digest(path: Path) -> str:
 
 def _known(name: str) -> Checkpoint | None:
     """Give the checkpoint of a name or of an official file name; None when it is neither."""
-    by_file = {checkpoint.filename: checkpoint for checkpoint in CHECKPOINTS.values()}
-    return CHECKPOINTS.get(name) or by_file.get(name.removesuffix(".pt") + ".pt")
+    filename = name.removesuffix(".pt") + ".pt"
+    by_file = (checkpoint for checkpoint in CHECKPOINTS.values() if checkpoint.filename == filename)
+    return CHECKPOINTS.get(name) or next(by_file, None)
 
 
 def _status(checkpoint: Checkpoint) -> ModelStatus:
