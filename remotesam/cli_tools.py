@@ -14,7 +14,7 @@ from remotesam.errors import RemotesamError
 
 @click.command()
 @click.argument("directory", default="remotesam-demo", type=click.Path(path_type=Path))
-@click.option("--model", default="nano", show_default=True, help="Model to show.")
+@click.option("--model", default="nano-affinity", show_default=True, help="Model to show.")
 def demo(directory: Path, model: str) -> None:
     """Make an aerial scene, segment it, and judge the result against its exact reference."""
     from remotesam.demo import run_demo

@@ -69,7 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Model and device
     model: Annotated[
         str, about("Name of a model (see `remotesam models list`) or path of a checkpoint.", "tiles")
-    ] = "nano"
+    ] = "nano-affinity"
     device: Annotated[str, about("Where the model runs.", None, "auto|cpu|cuda[:n]|mps")] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],

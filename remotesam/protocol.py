@@ -15,7 +15,7 @@ else; whatever a library prints goes to standard error. Events of `segment --pro
 
 `live` names a growing GeoPackage of provisional polygons (null where there is none), `output` the final file;
 `bbox` is [west, south, east, north] in the raster's CRS; `worker` who made the tile on a cluster,
-`worker_rate` how many tiles per second it makes (null at first). A reader ignores events and fields it does not know.
+`worker_rate` how many tiles per second it makes (null at first). A reader ignores what it does not know.
 Exit codes: 0 done, 1 error, 2 bad arguments, 3 cancelled with every finished tile kept.
 
 The controlling side writes `cancel` and a newline to standard input to stop the run. The end of standard

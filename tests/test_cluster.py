@@ -170,7 +170,7 @@ def test_cancel_keeps_what_is_finished_and_stops_the_rest(client, scene, whole, 
 
 
 def test_no_answer_at_the_address_is_one_line(monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    monkeypatch.setattr(cluster.launch, "CONNECT_S", 1)
     with (
         pytest.raises(ClusterError, match="no Dask scheduler answers") as error,
         cluster.running_cluster("tcp://127.0.0.1:9"),
