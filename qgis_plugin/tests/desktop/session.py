@@ -29,7 +29,7 @@ ORDERS_FILE = Path(os.environ["REMOTESAM_DESKTOP"])
 ORDERS = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
 FOLDER = ORDERS_FILE.parent
 REPORT = {"messages": []}
-PICTURE_WIDTH = 1200
+PICTURE_WIDTH = 1120
 """Px; with 256 colours small enough to lie in the repository."""
 
 
