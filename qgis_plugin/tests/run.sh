@@ -4,7 +4,7 @@
 #
 #   qgis_plugin/tests/run.sh              everything; needs the engine, REMOTESAM_TEST_ENGINE or remotesam on PATH
 #   qgis_plugin/tests/run.sh quick        without the desktop and the engine
-#   qgis_plugin/tests/run.sh pictures DIR everything, and keep the screenshots in DIR
+#   qgis_plugin/tests/run.sh pictures DIR everything, and keep the screenshots in DIR (needs imagemagick)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
@@ -39,4 +39,9 @@ if [ "$what" != quick ]; then
     export REMOTESAM_TEST_ENGINE=$local_engine
   fi
   "$venv/bin/python" -m pytest -m desktop
+  if [ "$what" = pictures ]; then # small enough to lie in the repository
+    for picture in "$REMOTESAM_PICTURES"/*.png; do
+      convert "$picture" -resize 1120x -colors 250 -define png:compression-level=9 "$picture"
+    done
+  fi
 fi

@@ -21,7 +21,7 @@ from qgis.core import (
     QgsSettings,
 )
 from qgis.PyQt.QtCore import QCoreApplication, Qt, QTimer
-from qgis.PyQt.QtGui import QImage, QKeyEvent
+from qgis.PyQt.QtGui import QKeyEvent
 from qgis.PyQt.QtWidgets import QDockWidget
 from qgis.utils import iface, loadPlugin, plugins, startPlugin, unloadPlugin
 
@@ -29,8 +29,6 @@ ORDERS_FILE = Path(os.environ["REMOTESAM_DESKTOP"])
 ORDERS = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
 FOLDER = ORDERS_FILE.parent
 REPORT = {"messages": []}
-PICTURE_WIDTH = 1120
-"""Px; with 256 colours small enough to lie in the repository."""
 
 
 def main():
@@ -233,10 +231,7 @@ def picture(name):
     wait(lambda: False, 0.5, must=False)
     wait(lambda: not iface.mapCanvas().isDrawing(), 30)
     wait(lambda: False, 0.3, must=False)
-    shot = iface.mainWindow().grab().toImage()
-    smooth = Qt.TransformationMode.SmoothTransformation
-    small = shot.scaledToWidth(PICTURE_WIDTH, smooth).convertToFormat(QImage.Format.Format_Indexed8)
-    small.save(str(FOLDER / f"{name}.png"))
+    iface.mainWindow().grab().save(str(FOLDER / f"{name}.png"))
 
 
 def leave():
