@@ -107,7 +107,7 @@ def run(
         },
     }
     store.start(manifest, resume=resume)
-    live_preview = LivePreview.beside(job) if live else None
+    live_preview = LivePreview.beside(job) if live and store.is_local else None
     listener("start", **_start_fields(job, name, output, live_preview))
     try:
         with workplace(config, executor) as place:

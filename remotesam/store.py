@@ -28,7 +28,8 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,13 @@ class RunStore:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = os.fspath(url)
-        # Other processes add files: a cached listing of an object store would hide finished tiles.
-        self._fs, self.root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        try:
+            # Other processes add files: a cached listing of an object store would hide finished tiles.
+            self._fs, self.root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise StoreError(
+                f"{self.url}: no such kind of storage here ({error}); for s3:// pip install 'remotesam[s3]'"
+            ) from error
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type[RunStore], tuple[str]]:
@@ -85,50 +91,48 @@ class RunStore:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a whole file; nobody ever sees half of it."""
-        try:
+        advice = "free space or choose another --run-dir, then run again with --resume"
+        with self._told(f"cannot write {name}", advice):
             if self.is_local:
                 _replace(Path(self.path(name)), content)
             else:
                 self._fs.pipe_file(self.path(name), content)
-        except OSError as error:
-            raise StoreError(
-                f"{self.url}: cannot write {name} ({error.strerror or error}); "
-                "free space or choose another --run-dir, then run again with --resume"
-            ) from error
 
     def get(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """Read a file, or its bytes `[start, end)`."""
-        try:
+        with self._told(f"cannot read {name}", "run again with --fresh if files of the run were deleted"):
             return bytes(self._fs.cat_file(self.path(name), start=start, end=end))
-        except OSError as error:
-            raise StoreError(
-                f"{self.url}: cannot read {name} ({error.strerror or error}); "
-                "run again with --fresh if files of the run were deleted"
-            ) from error
 
     def exists(self, name: str) -> bool:
         """True when `name` is there, and therefore complete."""
-        try:
+        with self._told("cannot be reached", "check the address, the network and the access rights"):
             return bool(self._fs.exists(self.path(name)))
-        except OSError as error:
-            raise StoreError(f"{self.url}: cannot be reached ({error})") from error
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files and folders that exist."""
         for name in names:
             if self.exists(name):
-                self._fs.rm(self.path(name), recursive=True)
+                with self._told(f"cannot delete {name}", "check the access rights"):
+                    self._fs.rm(self.path(name), recursive=True)
 
     def finished(self, stage: str, suffix: str = ".arrow") -> set[int]:
         """Indices of the tiles that a stage has finished."""
-        try:
-            names = self._fs.ls(self.path(stage), detail=False)
-        except FileNotFoundError:
-            return set()
-        except OSError as error:
-            raise StoreError(f"{self.url}: cannot list {stage} ({error.strerror or error})") from error
+        with self._told(f"cannot list {stage}", "check the address, the network and the access rights"):
+            try:
+                names = self._fs.ls(self.path(stage), detail=False)
+            except FileNotFoundError:
+                return set()
         stems = (name.rsplit("/", 1)[-1] for name in names)
         return {int(stem.removesuffix(suffix)) for stem in stems if stem.endswith(suffix)}
+
+    @contextmanager
+    def _told(self, what: str, advice: str) -> Iterator[None]:
+        """Whatever the file system's library raises, as one line."""
+        try:
+            yield
+        except Exception as error:  # clients of object stores have exceptions of their own, by no common name
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise StoreError(f"{self.url}: {what} ({' '.join(reason.split())}); {advice}") from error
 
     # JSON and tables
 

@@ -87,7 +87,6 @@ def test_two_workers_give_the_same_polygons_in_any_order_with_one_killed(
     assert result.failed == []
     assert polygons(result, scene, **TILES) == whole
     assert sorted(tile["index"] for tile in heard.tiles()) == list(range(COUNT))
-    assert {tile["worker"] for tile in heard.tiles()} == {"0", "1"}
     assert address not in pids(client)
 
 
