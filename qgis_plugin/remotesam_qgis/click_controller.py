@@ -146,7 +146,8 @@ class ClickController(QObject):
             self._refuse(tr("Load a raster first."))
             return False
         try:
-            wanted = (source_of(layer, Path(self._folder.name)), self._page.model.currentText() or "nano")
+            model = self._page.model.currentText().strip() or settings.cached_info().default_model
+            wanted = (source_of(layer, Path(self._folder.name)), model)
             if self._session is None:
                 self._start_session()
             if self._opened != wanted and self._session is not None:

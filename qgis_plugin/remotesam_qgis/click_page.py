@@ -113,7 +113,7 @@ class ClickPage(QWidget):
 
     def show_models(self, info: EngineInfo) -> None:
         """Offer an engine's models."""
-        wanted = self.model.currentText() or settings.get(settings.MODEL, "nano")
+        wanted = self.model.currentText() or settings.get(settings.MODEL) or info.default_model
         self.model.clear()
         self.model.addItems(info.models)
         self.model.setCurrentText(wanted)

@@ -190,7 +190,7 @@ class SegmentPage(QWidget):
 
     def show_info(self, info: EngineInfo) -> None:
         """Offer an engine's models and settings."""
-        wanted = self.model.currentText() or settings.get(settings.MODEL, "nano")
+        wanted = self.model.currentText() or settings.get(settings.MODEL) or info.default_model
         self.model.clear()
         for name in info.models:
             self.model.addItem(name)
@@ -221,7 +221,7 @@ class SegmentPage(QWidget):
         changed = self.form.changed()
         if self.as_displayed.isChecked():
             changed = {**as_displayed(layer), **changed}
-        model = self.model.currentText().strip() or "nano"
+        model = self.model.currentText().strip() or settings.cached_info().default_model
         return Request(layer.id(), output, model, extent, changed, self.style.currentData())
 
     def show_started(self) -> None:

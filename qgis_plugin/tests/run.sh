@@ -41,7 +41,7 @@ if [ "$what" != quick ]; then
   "$venv/bin/python" -m pytest -m desktop
   if [ "$what" = pictures ]; then # small enough to lie in the repository
     for picture in "$REMOTESAM_PICTURES"/*.png; do
-      convert "$picture" -resize 1120x -colors 250 -define png:compression-level=9 "$picture"
+      convert "$picture" -resize 1120x +dither -colors 200 -define png:compression-level=9 "$picture"
     done
   fi
 fi

@@ -3,11 +3,13 @@
 Needs QGIS with its desktop, xvfb-run, and an engine named by REMOTESAM_TEST_ENGINE (or on PATH).
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -85,10 +87,10 @@ def raster(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory, engine, raster):
+def session(engine, raster):
     if not shutil.which("xvfb-run") or not shutil.which("qgis"):
         pytest.skip("needs qgis and xvfb-run")
-    folder = tmp_path_factory.mktemp("desktop")
+    folder = Path(tempfile.mkdtemp(prefix="qgis_"))  # short: it is to be read in the pictures
     orders = {
         "zip": str(package.build(folder)),
         "raster": str(raster),
@@ -105,7 +107,8 @@ def session(tmp_path_factory, engine, raster):
         for picture in folder.glob("*.png"):
             shutil.copy(picture, pictures)
     assert report.get("finished"), (report, said[-3000:])
-    return code, report, folder
+    yield code, report, folder
+    shutil.rmtree(folder)
 
 
 def test_the_zip_installs_in_an_empty_profile_and_unloads(session):
@@ -134,6 +137,7 @@ def test_the_interface_is_never_held_for_long(session):
 
 def test_clicks_give_polygons(session):
     report = session[1]
+    assert report["project_crs"] == "EPSG:3857", "not the raster's own"
     assert report["clicked"] >= 1
     assert len(report["click_seconds"]) == 2
 
@@ -154,6 +158,13 @@ def test_the_pictures_show_something(session):
             picture.pixel(x, y) for x in range(0, picture.width(), 7) for y in range(0, picture.height(), 7)
         }
         assert len(colours) > 50, name
+
+
+def test_the_released_schema_knows_no_setting_that_the_engine_does_not(engine):
+    """It may lag behind, the form is made anew from the engine's answer; it may not be ahead."""
+    done = subprocess.run([engine, "schema"], capture_output=True, check=True, timeout=100)
+    released = json.loads((package.PLUGIN / "engine" / "schema.json").read_text(encoding="utf-8"))
+    assert set(released["properties"]) <= set(json.loads(done.stdout)["properties"])
 
 
 def test_qgis_process_segments_with_the_real_engine(engine, raster, tmp_path):

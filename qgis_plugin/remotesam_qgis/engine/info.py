@@ -32,6 +32,12 @@ class EngineInfo:
         return str(self.doctor.get("remotesam", ""))
 
     @property
+    def default_model(self) -> str:
+        """The model a run uses when none is named."""
+        about = self.schema.get("properties", {}).get("model", {})
+        return str(about.get("default") or "nano")
+
+    @property
     def problems(self) -> list[str]:
         """What the engine finds wrong with its installation, each with how to mend it."""
         found = [item for item in self._list("problems") if isinstance(item, Mapping)]
@@ -39,11 +45,11 @@ class EngineInfo:
 
     @property
     def models(self) -> list[str]:
-        """Names of the models the engine offers, present ones first; `nano` comes with every engine."""
+        """Names of the models the engine offers, present ones first."""
         listed = [item if isinstance(item, Mapping) else {"name": item} for item in self._list("models")]
         ranked = sorted(listed, key=lambda model: not _present(model))
         names = [str(model["name"]) for model in ranked if model.get("name")]
-        return names or ["nano"]
+        return names or [self.default_model]
 
     @property
     def devices(self) -> list[str]:

@@ -34,7 +34,7 @@ class Job:
         command: Engine command: "segment" or "panorama".
         source: Path, URL or GDAL name of the raster.
         output: Path of the GeoPackage to write.
-        model: Model name or checkpoint path.
+        model: Model name or checkpoint path; empty = the engine's default.
         device: "auto", "cpu", "cuda", "mps", ...
         extent: (west, south, east, north) in the raster's CRS (pixels when it has none); None = everything.
         settings: Further settings by their name in the engine's schema; only those that differ from it.
@@ -43,14 +43,16 @@ class Job:
     command: str
     source: str
     output: str
-    model: str = "nano"
+    model: str = ""
     device: str = "auto"
     extent: Optional[tuple[float, float, float, float]] = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
         """Words after the engine's own command; the run is followed and stopped through protocol 1."""
-        words = [self.command, self.source, "--output", self.output, "--model", self.model]
+        words = [self.command, self.source, "--output", self.output]
+        if self.model:
+            words += ["--model", self.model]
         words += ["--device", self.device, "--progress", "json", "--control", "stdin"]
         if self.extent is not None:
             words += ["--aoi", ",".join(repr(float(value)) for value in self.extent)]

@@ -26,9 +26,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "crop_layers",
         "nms_iou",
         "max_overlap",
+        "look_again",
     ),
     "Joining tiles": ("merge", "min_contact", "absorb_area"),
-    "Polygons": ("simplify", "dst_crs", "band_statistics"),
+    "Polygons": ("simplify", "outline", "dst_crs", "band_statistics", "label_attributes"),
     "Running": ("device", "precision", "generator", "compile", "point_batch", "workers", "scheduler"),
 }
 """Order and headings of the settings known today; one unknown to this list comes last, under `Other`."""

@@ -58,6 +58,11 @@ def engine_settings(without: tuple[str, ...] = ()) -> list[Setting]:
     return read_settings(settings.cached_info().schema, without=(*ELSEWHERE, *without))
 
 
+def default_model() -> str:
+    """The model a run uses when none is named."""
+    return settings.cached_info().default_model
+
+
 def add_setting_parameters(algorithm: QgsProcessingAlgorithm, without: tuple[str, ...] = ()) -> None:
     """Add one advanced parameter per engine setting, but for some."""
     for setting in engine_settings(without):

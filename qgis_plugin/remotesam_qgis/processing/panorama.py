@@ -22,6 +22,7 @@ from .common import (
     StyleSegments,
     add_setting_parameters,
     changed_settings,
+    default_model,
     output_problem,
     raster_source,
     run_job,
@@ -55,7 +56,7 @@ class PanoramaAlgorithm(QgsProcessingAlgorithm):
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare the parameters."""
         self.addParameter(QgsProcessingParameterRasterLayer("INPUT", tr("Panorama")))
-        self.addParameter(QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), "nano"))
+        self.addParameter(QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), default_model()))
         kind = QgsProcessingParameterNumber.Type.Integer
         size = QgsProcessingParameterNumber(
             "VIEW_SIZE", tr("Side of a view (px)"), kind, 1024, False, 64, 8192
@@ -80,7 +81,7 @@ class PanoramaAlgorithm(QgsProcessingAlgorithm):
         """Run the engine."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         _, source = raster_source(self, parameters, context, None)
-        model = self.parameterAsString(parameters, "MODEL", context).strip() or "nano"
+        model = self.parameterAsString(parameters, "MODEL", context).strip() or default_model()
         changed = changed_settings(self, parameters, context)
         changed = {name: value for name, value in changed.items() if name not in MAPS_ONLY}
         device = str(changed.pop("device", "auto"))

@@ -17,7 +17,7 @@ from qgis.core import (
 
 from ..engine.protocol import setting_options
 from ..settings import tr
-from .common import add_setting_parameters, ask_engine, changed_settings, raster_source
+from .common import add_setting_parameters, ask_engine, changed_settings, default_model, raster_source
 
 
 class PlanAlgorithm(QgsProcessingAlgorithm):
@@ -42,7 +42,7 @@ class PlanAlgorithm(QgsProcessingAlgorithm):
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare the parameters."""
         self.addParameter(QgsProcessingParameterRasterLayer("INPUT", tr("Raster")))
-        self.addParameter(QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), "nano"))
+        self.addParameter(QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), default_model()))
         add_setting_parameters(self)
         self.addOutput(QgsProcessingOutputNumber("TILES", tr("Number of tiles")))
         self.addOutput(QgsProcessingOutputString("PLAN", tr("The whole plan as JSON")))
@@ -52,7 +52,10 @@ class PlanAlgorithm(QgsProcessingAlgorithm):
         with tempfile.TemporaryDirectory(prefix="remotesam_") as folder:
             _, source = raster_source(self, parameters, context, Path(folder))
             words = ["plan", source, "--json"]
-            words += ["--model", self.parameterAsString(parameters, "MODEL", context).strip() or "nano"]
+            words += [
+                "--model",
+                self.parameterAsString(parameters, "MODEL", context).strip() or default_model(),
+            ]
             words += setting_options(changed_settings(self, parameters, context))
             answer = ask_engine(words, feedback)
         text = json.dumps(answer, indent=1, ensure_ascii=False)

@@ -23,6 +23,7 @@ from .common import (
     StyleSegments,
     add_setting_parameters,
     changed_settings,
+    default_model,
     output_problem,
     raster_source,
     run_job,
@@ -59,7 +60,7 @@ class SegmentAlgorithm(QgsProcessingAlgorithm):
         self.addParameter(
             QgsProcessingParameterExtent("EXTENT", tr("Extent (empty = everything)"), None, True)
         )
-        model = QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), "nano")
+        model = QgsProcessingParameterString("MODEL", tr("Model or checkpoint"), default_model())
         model.setHelp(tr("Name of a model of the engine, or path of a SAM 2 checkpoint (.pt)."))
         self.addParameter(model)
         add_setting_parameters(self)
@@ -81,7 +82,7 @@ class SegmentAlgorithm(QgsProcessingAlgorithm):
         layer, source = raster_source(self, parameters, context, Path(output).parent)
         changed = changed_settings(self, parameters, context)
         device = str(changed.pop("device", "auto"))
-        model = self.parameterAsString(parameters, "MODEL", context).strip() or "nano"
+        model = self.parameterAsString(parameters, "MODEL", context).strip() or default_model()
         job = Job("segment", source, output, model, device, self._extent(parameters, context, layer), changed)
         outcome = run_job(self, job, feedback)
         if outcome.status == "done" and context.willLoadLayerOnCompletion(output):

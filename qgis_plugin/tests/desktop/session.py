@@ -58,8 +58,10 @@ def scenario():
     canvas, dock = iface.mapCanvas(), plugin.dock
     layer = QgsRasterLayer(ORDERS["raster"], Path(ORDERS["raster"]).stem)
     QgsProject.instance().addMapLayer(layer)
+    wait(lambda: False, 0.5, must=False)  # the first layer sets the project's CRS, a moment later
     project_crs = ORDERS.get("project_crs") or layer.crs().authid()
     QgsProject.instance().setCrs(QgsCoordinateReferenceSystem(project_crs))
+    REPORT["project_crs"] = canvas.mapSettings().destinationCrs().authid()
     show(canvas, layer)
     dock.show()
     iface.mainWindow().resizeDocks([dock], [430], Qt.Orientation.Horizontal)
