@@ -108,7 +108,9 @@ def segment_chip(
             if len(points) == 0:
                 break
             prompted = len(points)
-            query = Query(canvas, points, config.crop_layers, config.points_per_side, residual)
+            query = Query(
+                canvas, points, config.crop_layers, config.points_per_side, residual, config.min_area
+            )
             (proposals,) = segmenter.propose([query])
         candidates = proposals.select(min_iou=iou, min_stability=stability, nms_iou=config.nms_iou)
         before = len(segments)

@@ -8,9 +8,10 @@ ask for it: every region is proposed, whether a prompt fell into it or not, beca
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from remotesam.errors import CheckpointError
 from remotesam.segmenter.architectures import build
@@ -115,27 +117,30 @@ class AffinitySegmenter:
                 points = crop_points(query, window, whole=number == 0)
                 self.network_calls.decoded_points += len(points)
                 if len(points):
-                    crops.append((window, self._cut(query.image[window.slices])))
+                    crops.append((window, self._cut(query.image[window.slices], query.min_area)))
             found.append(AffinityProposals(crops, self._scorer))
         return found
 
-    def _cut(self, image: NDArray[np.uint8]) -> _Cut:
+    def _cut(self, image: NDArray[np.uint8], min_area: int) -> _Cut:
         """Cut an image into regions, or give the cut of a recent image that this one is, but for black paint.
 
         Paint tells this segmenter nothing: it groups all pixels at once, and what is painted is accepted.
         """
+        height, width, _ = image.shape
         for known, cut in self._recent:
             if known.shape == image.shape and bool(((image == known) | (image == 0)).all()):
                 return cut
         embedding = self.embed(image)
         tree = merge_tree(embedding)
+        cell = height * width / len(embedding.reshape(-1, embedding.shape[-1]))
+        least = max(LEAST_CELLS, math.ceil(min_area / cell))
         scores = self._scorer(tree, np.arange(len(tree.area)))
-        nodes = best_cut(tree, np.where(tree.area >= LEAST_CELLS, scores**2, 0))
+        nodes = best_cut(tree, np.where(tree.area >= least, scores**2, 0))
         nodes = nodes[np.argsort(-scores[nodes], kind="stable")]
         labels = np.empty(tree.shape, np.int64)
         for number, node in enumerate(nodes.tolist()):
             labels.ravel()[tree.cells(node)] = number
-        labels = absorb_small(labels, embedding, LEAST_CELLS)
+        labels = absorb_small(labels, embedding, least)
         cut = _Cut(labels, embedding, FLOOR + (1 - FLOOR) * scores[nodes])
         self._recent.append((image.copy(), cut))
         return cut
@@ -173,7 +178,7 @@ class AffinityProposals:
 
     def __init__(self, crops: list[tuple[Window, _Cut]], scorer: Scorer) -> None:
         self._crops, self._scorer = crops, scorer
-        self._drawn: dict[tuple[int, int], Candidate | None] = {}
+        self._drawn: dict[int, dict[int, Candidate]] = {}
 
     def select(self, *, min_iou: float, min_stability: float, nms_iou: float) -> list[Candidate]:
         """Give the regions that pass; see the protocol.
@@ -182,17 +187,54 @@ class AffinityProposals:
         """
         chosen: list[Candidate] = []
         for number, (_, cut) in enumerate(self._crops):
-            found = [self._candidate(number, int(k)) for k in np.flatnonzero(cut.scores > min_iou)]
-            stable = [c for c in found if c is not None and c.stability >= min_stability]
-            chosen = stable + chosen
+            if number not in self._drawn:
+                self._drawn[number] = draw_all(self._crops[number][0], cut, self._scorer)
+            chosen = [
+                candidate
+                for k, candidate in self._drawn[number].items()
+                if cut.scores[k] > min_iou and candidate.stability >= min_stability
+            ] + chosen
         return chosen
 
-    def _candidate(self, number: int, k: int) -> Candidate | None:
-        if (number, k) not in self._drawn:
-            window, cut = self._crops[number]
-            drawn = draw(cut.labels == k, cut.embedding, window, float(cut.scores[k]), self._scorer)
-            self._drawn[number, k] = drawn
-        return self._drawn[number, k]
+
+def draw_all(window: Window, cut: _Cut, scorer: Scorer) -> dict[int, Candidate]:
+    """Draw all regions of a crop so that each pixel is in one of them.
+
+    Where two regions claim a pixel the better one has it; one that none claims goes with its cell.
+
+    Args:
+        window: The crop in chip pixels.
+        cut: Its regions.
+        scorer: Holder of level and slope.
+
+    Returns:
+        Candidates by region, best first; a region that better ones cover wholly is missing.
+    """
+    drawn = {}
+    owner = np.zeros(window.shape, np.int32)
+    for k in range(len(cut.scores)):
+        candidate = draw(cut.labels == k, cut.embedding, window, float(cut.scores[k]), scorer)
+        if candidate is not None:
+            drawn[k] = candidate
+            under = owner[candidate.box.relative_to(window).slices]
+            under[candidate.mask & (under == 0)] = k + 1
+    rows, columns = cut.labels.shape
+    row = ((np.arange(window.height) + 0.5) * rows / window.height).astype(np.intp)
+    column = ((np.arange(window.width) + 0.5) * columns / window.width).astype(np.intp)
+    owner = np.where(owner > 0, owner, cut.labels[np.ix_(row, column)] + 1)
+    boxes = find_objects(owner, len(cut.scores))
+    return {
+        k: replace(
+            candidate,
+            box=Window.from_bounds(down.start, across.start, down.stop, across.stop).shift(
+                window.row, window.col
+            ),
+            mask=owner[down, across] == k + 1,
+        )
+        for k, candidate in drawn.items()
+        if boxes[k] is not None
+        for down, across in [boxes[k]]
+    }
 
 
 def draw(

@@ -50,6 +50,7 @@ class Query:
         crop_points_per_side: Side of the point grid of each crop; used only when crop_layers > 0.
         allowed: (H, W) bool, True = a crop's grid point may lie in this pixel; None = anywhere. Keeps crops
             from prompting pixels that have a label already; ``points`` are taken as they are.
+        min_area: Smaller masks, in px, will not be used; a segmenter may give such regions to a neighbour.
     """
 
     image: NDArray[np.uint8]
@@ -57,6 +58,7 @@ class Query:
     crop_layers: int = 0
     crop_points_per_side: int = 32
     allowed: NDArray[np.bool_] | None = None
+    min_area: int = 0
 
 
 @dataclass(slots=True)
