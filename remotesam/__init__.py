@@ -8,11 +8,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from remotesam.api import segment
+    from remotesam.panorama import segment_panorama
     from remotesam.result import Result
 
-__all__ = ["Result", "__version__", "segment"]
+__all__ = ["Result", "__version__", "segment", "segment_panorama"]
 
-_LATE = {"segment": "remotesam.api", "Result": "remotesam.result"}
+_LATE = {
+    "segment": "remotesam.api",
+    "segment_panorama": "remotesam.panorama",
+    "Result": "remotesam.result",
+}
 
 
 def __getattr__(name: str) -> Any:
