@@ -132,7 +132,8 @@ def test_cancel_keeps_finished_tiles_and_the_next_run_goes_on_from_them(session)
 
 
 def test_the_interface_is_never_held_for_long(session):
-    assert session[1]["longest_pause"] < 1.0, "0.25 s is the budget of a quiet machine"
+    """A budget, not a speed: 0.25 s of the main thread's processor time, whatever the machine's load."""
+    assert session[1]["longest_pause"] < 0.25
 
 
 def test_clicks_give_polygons(session):

@@ -214,15 +214,20 @@ def show(canvas, layer):
 
 
 def wait(condition, seconds, must=True):
-    """Let QGIS work until a condition holds; returns its longest pause in seconds."""
-    deadline, longest, last = time.monotonic() + seconds, 0.0, time.monotonic()
+    """Let QGIS work until a condition holds.
+
+    Returns:
+        The most processor time its main thread spent between two looks at its events, in seconds: what holds
+        the interface, whatever else the machine is doing.
+    """
+    deadline, longest, last = time.monotonic() + seconds, 0.0, time.thread_time()
     while not condition():
         if time.monotonic() > deadline:
             if must:
                 raise TimeoutError(f"waited {seconds} s in vain; last messages: {REPORT['messages'][-3:]}")
             break
         QCoreApplication.processEvents()
-        now = time.monotonic()
+        now = time.thread_time()
         longest, last = max(longest, now - last), now
         time.sleep(0.005)
     return longest
