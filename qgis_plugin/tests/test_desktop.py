@@ -23,22 +23,13 @@ from run_qgis import run_session
 pytestmark = [pytest.mark.desktop, pytest.mark.timeout(900)]
 SAMPLE = Path(__file__).parents[2] / "../shared/data/dk_fields_s2/dk_s2_rgb_uint16_10m.tif"
 FIELDS = {
-    "settings": {
-        "tile_size": "160",
-        "padding": 40,
-        "points_per_side": 20,
-        "max_passes": "5",
-        "iou_start": 0.45,
-        "iou_end": 0.2,
-        "stability_start": 0.45,
-        "stability_end": 0.2,
-        "step": 0.05,
-        "min_area": 40,
-    },
+    "model": "nano-affinity",
+    "settings": {"tile_size": "160"},
     "click_window": [513900, 6244300, 515700, 6245700],
     "clicks": [[514540, 6244840], [514930, 6245230]],
 }
 DRAWN = {
+    "model": "nano",
     "settings": {
         "tile_size": "80",
         "padding": 16,
@@ -95,7 +86,6 @@ def session(engine, raster):
         "zip": str(package.build(folder)),
         "raster": str(raster),
         "engine": str(engine),
-        "model": "nano",
         "cancel_at": 3,
         "project_crs": "EPSG:3857",
         **SCENE,
