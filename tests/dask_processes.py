@@ -33,12 +33,12 @@ def dask(
 class DaskProcesses:
     """One scheduler and any number of workers."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, host: str, **environment: str) -> None:
         self.folder, self.environment = folder, environment
         self.file = folder / "scheduler.json"
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self._start(
-            *("scheduler", "--host", "127.0.0.1", "--port", 0, "--dashboard-address", "127.0.0.1:0"),
+            *("scheduler", "--host", host, "--port", 0, "--dashboard-address", "127.0.0.1:0"),
             *("--scheduler-file", self.file),
         )
         wait_until(self.file.exists)
@@ -75,10 +75,12 @@ class DaskProcesses:
 
 
 @contextmanager
-def dask_processes(folder: Path, *workers: str, **environment: str) -> Iterator[DaskProcesses]:
+def dask_processes(
+    folder: Path, *workers: str, host: str = "127.0.0.1", **environment: str
+) -> Iterator[DaskProcesses]:
     """A scheduler with workers of these names; all are killed in the end."""
     folder.mkdir()
-    cluster = DaskProcesses(folder, **environment)
+    cluster = DaskProcesses(folder, host, **environment)
     try:
         for name in workers:
             cluster.worker(name)
