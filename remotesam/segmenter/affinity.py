@@ -135,7 +135,7 @@ class AffinitySegmenter:
         cell = height * width / len(embedding.reshape(-1, embedding.shape[-1]))
         least = max(LEAST_CELLS, math.ceil(min_area / cell))
         scores = self._scorer(tree, np.arange(len(tree.area)))
-        nodes = best_cut(tree, np.where(tree.area >= least, scores**2, 0))
+        nodes = best_cut(tree, np.where(tree.area >= least, scores, 0))
         nodes = nodes[np.argsort(-scores[nodes], kind="stable")]
         labels = np.empty(tree.shape, np.int64)
         for number, node in enumerate(nodes.tolist()):
