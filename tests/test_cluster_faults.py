@@ -11,9 +11,10 @@ import time
 
 import pytest
 
+from remotesam.cluster import local_cluster
 from remotesam.errors import ClusterError
 from remotesam.run_status import run_status
-from tests.cluster_fakes import Slow, with_poison
+from tests.cluster_fakes import BrokenOn, Slow, with_poison
 from tests.dask_processes import COLOURS, ROOT, dask_processes, wait_until
 from tests.oracle import EXACT, cells, polygons, segment
 from tests.test_cluster import COUNT, POISON_AT, POISON_TILE, TILES, Heard
@@ -167,4 +168,22 @@ def test_interrupting_the_command_keeps_finished_tiles(scene, whole, tmp_path):
     from remotesam.result import Result
 
     result = Result(str(output), None, None, None, str(tmp_path / "o.remotesam"), 1.0, {}, [])
+    assert polygons(result, scene, **TILES) == whole
+
+
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_other_numbers_of_workers_give_the_same_polygons(scene, whole, tmp_path, workers):
+    with local_cluster(workers) as client:
+        client.wait_for_workers(int(workers), timeout=60)
+        result = segment(scene, tmp_path / "o.gpkg", client, **TILES)
+    assert polygons(result, scene, **TILES) == whole
+
+
+def test_a_device_that_fails_again_at_once_is_left_out(scene, whole, tmp_path):
+    with local_cluster("2") as client:
+        client.wait_for_workers(2, timeout=60)
+        broken = BrokenOn(0, tmp_path / "log")
+        result = segment(scene, tmp_path / "o.gpkg", client, segmenter=broken, **TILES)
+    assert (tmp_path / "log").exists()
+    assert result.failed == []
     assert polygons(result, scene, **TILES) == whole
