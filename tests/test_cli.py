@@ -12,7 +12,18 @@ import pytest
 from tests.command import Command
 from tests.oracle import cells
 
-QUICK = ["--points-per-side", "4", "--tile-size", "64", "--padding", "16", "--max-passes", "1"]
+QUICK = [
+    "--model",
+    "nano",
+    "--points-per-side",
+    "4",
+    "--tile-size",
+    "64",
+    "--padding",
+    "16",
+    "--max-passes",
+    "1",
+]
 LOOSE = ["--iou-start", "0", "--iou-end", "0", "--stability-start", "0", "--stability-end", "0"]
 
 
@@ -109,7 +120,7 @@ def test_progress_json_is_all_that_standard_output_carries(scene, tmp_path):
 @pytest.mark.parametrize("how", ["interrupt", "cancel", "end of input"])
 def test_a_stopped_run_keeps_its_tiles_and_goes_on(scene, tmp_path, how):
     # Many points and passes: each tile takes long enough to be interrupted.
-    slow = [*QUICK[2:-1], "4", "--points-per-side", "10", "--workers", "1", *LOOSE, "--target-coverage", "1"]
+    slow = [*QUICK[:-1], "4", "--points-per-side", "10", "--workers", "1", *LOOSE, "--target-coverage", "1"]
     arguments = ["segment", scene, "-o", tmp_path / "o.gpkg", "--progress", "json", *slow]
     control = [] if how == "interrupt" else ["--control", "stdin"]
     process = remotesam(*arguments, *control, stdin=subprocess.PIPE)
@@ -181,7 +192,7 @@ def test_a_failed_tile_is_named_and_retried_alone(command, make_raster, tmp_path
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + b"\xff" * 50 + whole[middle + 50 :])
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    options = ["--progress", "none", "--padding", "0", *QUICK[:4], *LOOSE, "--max-passes", "1"]
+    options = ["--progress", "none", "--padding", "0", *QUICK[:6], *LOOSE, "--max-passes", "1"]
     ran = command("segment", path, "-o", tmp_path / "o.gpkg", *options, "--padding", "0")
     assert ran.code == 1
     found = json.loads(command("run", "status", tmp_path / "o.remotesam", "--json").out)

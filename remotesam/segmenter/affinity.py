@@ -273,6 +273,8 @@ def draw(
     scale_y, scale_x = window.height / rows, window.width / columns
     y0, y1 = round(top * scale_y), round(bottom * scale_y)
     x0, x1 = round(left * scale_x), round(right * scale_x)
+    if y1 <= y0 or x1 <= x0:
+        return None  # on a crop of a few pixels a region can be smaller than one
     full = cv2.resize(logits, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     mask = full > 0
     if not mask.any():
