@@ -51,8 +51,8 @@ def segment(
         segmenter: a model of your own (see `remotesam.segmenter.protocol`) instead of the setting `model`.
         listener: called with progress events, see `remotesam.protocol`.
         cancel: set it from another thread to stop.
-        **settings: any setting (see `remotesam schema`), e.g. `tile_size=500, bands=(4, 3, 2)`; also the names
-            of samgeo: `pred_iou_thresh` is `iou_start`, `stability_score_thresh` is `stability_start`.
+        **settings: any setting (see `remotesam schema`), e.g. `tile_size=500, bands=(4, 3, 2)`; also the
+            names of samgeo: `pred_iou_thresh` is `iou_start`, `stability_score_thresh` is `stability_start`.
 
     Raises:
         RemotesamError: with one line that says what is wrong and what to do.
