@@ -106,13 +106,17 @@ def status(directory: str, as_json: bool) -> None:
 
 @run.command("retry-failed")
 @click.argument("directory")
-def retry_failed(directory: str) -> None:
+@click.option("--workers", metavar="auto|N|gpu", help="As in `segment`; default: as the run was started.")
+@click.option("--scheduler", metavar="tcp://…|FILE", help="As in `segment`; default: as the run was started.")
+def retry_failed(directory: str, workers: str | None, scheduler: str | None) -> None:
     """Segment the failed tiles of the run in DIRECTORY again, then write its output anew."""
+    from remotesam.cli_segment import followed
     from remotesam.pipeline import retry
-    from remotesam.progress import Bar
 
-    with Bar() as bar:
-        result = retry(directory, listener=bar)
+    given = {"workers": workers, "scheduler": scheduler}
+    settings = {name: value for name, value in given.items() if value is not None}
+    with followed("bar", None) as (listener, cancel):
+        result = retry(directory, listener=listener, cancel=cancel, **settings)
     click.echo(f"{result.stats['segments']} segments → {result.output}")
     if result.failed:
         raise RemotesamError(

@@ -206,6 +206,7 @@ def retry(
     directory: str,
     *,
     listener: Listener = silent,
+    cancel: threading.Event | None = None,
     segmenter: Segmenter | None = None,
     executor: Client | str | None = None,
     **settings: Any,
@@ -215,6 +216,7 @@ def retry(
     Args:
         directory: the run.
         listener: see `run`.
+        cancel: see `run`.
         segmenter: see `run`.
         executor: see `run`.
         settings: these instead of the run's own, such as `workers` and `scheduler`.
@@ -229,6 +231,7 @@ def retry(
         make_config(manifest["config"], **settings),
         run_dir=directory,
         listener=listener,
+        cancel=cancel,
         segmenter=segmenter,
         executor=executor,
         **manifest["extras"],
