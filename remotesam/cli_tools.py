@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -114,7 +115,7 @@ def retry_failed(directory: str, workers: str | None, scheduler: str | None) -> 
     from remotesam.pipeline import retry
 
     given = {"workers": workers, "scheduler": scheduler}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with followed("bar", None) as (listener, cancel):
         result = retry(directory, listener=listener, cancel=cancel, **settings)
     click.echo(f"{result.stats['segments']} segments → {result.output}")
