@@ -222,3 +222,13 @@ def test_parts_survive_their_table() -> None:
     assert (again.geometries == parts.geometries).all()
     empty = tile_parts(np.zeros((22, 22), np.int64), core, tolerance=1.0)
     assert len(parts_from_table(parts_to_table(empty)).ids) == 0
+
+
+def test_ids_beyond_the_reach_of_float32_and_int32_stay_apart():
+    # The reference loses labels above 2²⁴ through float32; GDAL's polygons take int32 at most (METHODS §1.2).
+    ids = np.array([2**24, 2**24 + 1, 2**31 + 7, 2**40 + 1, 2**40 + 2], np.int64)
+    labels = np.zeros((4, 12), np.int64)
+    labels[1:-1, 1:-1] = np.repeat(ids, 2)
+    parts = tile_parts(labels, Window(0, 0, 2, 10), tolerance=0)
+    assert parts.ids.tolist() == ids.tolist()
+    assert shapely.area(parts.geometries).tolist() == [4] * 5
