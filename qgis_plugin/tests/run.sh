@@ -38,6 +38,10 @@ if [ "$what" != quick ]; then
   if [ -z "${REMOTESAM_TEST_ENGINE:-}" ] && [ -x "$local_engine" ]; then
     export REMOTESAM_TEST_ENGINE=$local_engine
   fi
+  if [ -z "${REMOTESAM_TEST_ENGINE:-}" ] && ! command -v remotesam >/dev/null; then
+    echo "no engine for the desktop tests: run make test first, or set REMOTESAM_TEST_ENGINE" >&2
+    exit 1
+  fi
   "$venv/bin/python" -m pytest -m desktop
   if [ "$what" = pictures ]; then # small enough to lie in the repository
     for picture in "$REMOTESAM_PICTURES"/*.png; do
