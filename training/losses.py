@@ -12,6 +12,8 @@ from training.network import LIFT, Decoded, Network
 
 OFFSETS = (1, 2, 4, 8, 16, 32)
 """Distances, in stride-4 cells, at which pairs of cells are compared."""
+STRIDE = 4
+"""Pixels per cell of the dense embedding."""
 RADIUS = 2.0
 """Length of the dense embedding's vectors: on a sphere a linear read-out parts any region from the rest."""
 
@@ -91,6 +93,21 @@ def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Te
     return total / (3 * len(OFFSETS)), shape, embedding
 
 
+def sketch(network: Network, coarse: Tensor, embedding: Tensor) -> Tensor:
+    """Make every stride-16 vector hold the 4 x 4 stride-4 embeddings of its cell: all that a click can read.
+
+    The click's token sees stride-16 features only; without this they say too little about small objects.
+
+    Args:
+        network: Holder of the linear read-out.
+        coarse: (B, D, h, w) stride-16 features.
+        embedding: (B, C, 4h, 4w) from `affinity`.
+    """
+    own = F.pixel_unshuffle(embedding.detach(), 4)
+    spread = own.var((0, 2, 3)).mean().clamp(min=1e-3)
+    return (network.sketch(coarse).float() - own).pow(2).mean() / spread
+
+
 def recall(network: Network, decoded: Decoded, embedding: Tensor, clicks: Tensor) -> Tensor:
     """Make the click token and the mask vectors know the embedding under the click: the right region.
 
@@ -100,7 +117,7 @@ def recall(network: Network, decoded: Decoded, embedding: Tensor, clicks: Tensor
         embedding: (B, C, h, w) from `affinity`.
         clicks: (B, P, 2) (x, y) in model pixels.
     """
-    at = clicks / network.sam.image_size * 2 - 1
+    at = clicks / (STRIDE * embedding.shape[-1]) * 2 - 1
     own = F.grid_sample(embedding.detach(), at[:, :, None], mode="nearest", align_corners=False)[..., 0].mT
     spread = own.flatten(0, 1).var(0).mean().clamp(min=1e-3)
     click = (network.recall_click(decoded.tokens[:, :, 6]) - own).pow(2).mean() / spread

@@ -7,6 +7,7 @@ small as the code, and the image attentions start by comparing places.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,12 @@ NECK_STD = 0.3
 """Standard deviation of the neck's outputs at the start; that of the positional code is 0.7."""
 PLACE_GAIN = 3.0
 """Gain of the q and k projections that start as a selection of the positional code."""
+FREQUENCIES = (0.5, 8.0)
+"""Range, in periods per half frame, of the positional code's frequencies, even in their logarithm. SAM 2 draws
+them from a normal distribution of deviation 1: too slow to tell the quarters of a stride-16 cell apart."""
+FRAME = 512
+"""Side of the released model's input in pixels. Smaller training crops lie somewhere in such a frame, so that
+the positional code means the same as it will later."""
 LIFT = 2.0
 """Mean over channels of the stride-4 mask features: high enough for GELU to let them through unchanged."""
 
@@ -47,23 +54,31 @@ class Network(nn.Module):
 
     sam: Any
 
-    def __init__(self, image_size: int, seed: int) -> None:
+    def __init__(self, seed: int) -> None:
         """Build and initialise.
 
         Args:
-            image_size: Side of the model input in pixels.
             seed: Seed of all initial weights.
         """
         super().__init__()
         torch.manual_seed(seed)
-        self.sam = build("nano", image_size=image_size)
+        self.sam = build("nano", image_size=FRAME)
         width = self.sam.image_encoder.neck.d_model
+        channels = self.sam.sam_mask_decoder.conv_s0.out_channels
         self.affinity_scale = nn.Parameter(torch.tensor([3.0, 1.0]))
-        self.recall_click = nn.Linear(width, self.sam.sam_mask_decoder.conv_s0.out_channels)
+        self.recall_click = nn.Linear(width, channels)
+        self.sketch = nn.Conv2d(width, 16 * channels, 1)
+        _spread_frequencies(self.sam.sam_prompt_encoder.pe_layer)
         with torch.no_grad():
             self.sam.sam_mask_decoder.conv_s0.bias.fill_(LIFT)
-        _shrink_neck(self.sam, image_size)
+        _shrink_neck(self.sam)
         _attend_to_place(self.sam)
+
+    def take_encoder(self, checkpoint: dict[str, Tensor]) -> None:
+        """Start from a finished model's encoder and dense embedding; the rest of the decoder stays new."""
+        kept = ("image_encoder.", "sam_mask_decoder.conv_s")
+        found = {name: value.float() for name, value in checkpoint.items() if name.startswith(kept)}
+        self.sam.load_state_dict(found, strict=False)
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Give the pyramid at strides 4, 8 and 16 of (B, 3, S, S) normalised images."""
@@ -84,7 +99,12 @@ class Network(nn.Module):
         return features - lift[:, None], lift
 
     def decode(
-        self, pyramid: list[Tensor], points: Tensor, labels: Tensor, masks: Tensor | None = None
+        self,
+        pyramid: list[Tensor],
+        points: Tensor,
+        labels: Tensor,
+        masks: Tensor | None = None,
+        corner: tuple[int, int] = (0, 0),
     ) -> Decoded:
         """Decode P prompts on each of B images.
 
@@ -96,11 +116,14 @@ class Network(nn.Module):
             points: (B, P, K, 2) (x, y) in model pixels, edges at integers.
             labels: (B, P, K) 1 foreground, 0 background, 2 and 3 box corners, -1 padding.
             masks: (B, P, h, w) previous logits at stride 4, or None.
+            corner: (row, column), in stride-16 cells, of the crop's first cell in the frame.
         """
         sam, decoder = self.sam, self.sam.sam_mask_decoder
         b, p = points.shape[:2]
+        row, column = corner
+        placed = points + 16 * points.new_tensor([column, row])
         sparse, dense = sam.sam_prompt_encoder(
-            points=(points.flatten(0, 1), labels.flatten(0, 1)),
+            points=(placed.flatten(0, 1), labels.flatten(0, 1)),
             boxes=None,
             masks=None if masks is None else masks.flatten(0, 1)[:, None],
         )
@@ -110,7 +133,8 @@ class Network(nn.Module):
         tokens = torch.cat([output.expand(b * p, -1, -1), sparse], 1)
         image = pyramid[2] + sam.no_mem_embed.view(1, -1, 1, 1)
         _, d, h, w = image.shape
-        place = sam.sam_prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
+        code = sam.sam_prompt_encoder.get_dense_pe()[:, :, row : row + h, column : column + w]
+        place = code.flatten(2).transpose(1, 2)
         if masks is None:
             keys = (image + dense[:1, :, :1, :1]).flatten(2).transpose(1, 2)
         else:
@@ -161,10 +185,21 @@ def _first_layer(layer: Any, keys: Tensor, place: Tensor, tokens: Tensor) -> tup
 
 
 @torch.no_grad()
-def _shrink_neck(sam: Any, image_size: int) -> None:
+def _spread_frequencies(code: Any) -> None:
+    """Draw the positional code's frequencies anew: even in their logarithm over `FREQUENCIES`, any direction."""
+    matrix = code.positional_encoding_gaussian_matrix
+    count = matrix.shape[1]
+    low, high = (math.log(value) for value in FREQUENCIES)
+    size = torch.linspace(low, high, count).exp()[torch.randperm(count)]
+    turn = torch.rand(count) * 2 * math.pi
+    matrix.copy_(torch.stack([size * turn.cos(), size * turn.sin()]))
+
+
+@torch.no_grad()
+def _shrink_neck(sam: Any) -> None:
     """Scale the neck's convolutions, coarsest first, until every level starts with std `NECK_STD`."""
     neck = sam.image_encoder.neck
-    noise = torch.randn(2, 3, image_size, image_size)
+    noise = torch.randn(2, 3, 256, 256)
     trunk = sam.image_encoder.trunk(noise)
     for _ in range(3):
         outputs = neck(trunk)[0]

@@ -26,8 +26,8 @@ import torch
 import torch.distributed as dist
 
 from training.data import STRIDE, Batch, Pool, draw
-from training.losses import affinity, growth, mask_terms, recall
-from training.network import Network
+from training.losses import affinity, growth, mask_terms, recall, sketch
+from training.network import FRAME, Network
 from training.prompts import boxes, corrective
 
 PEAK = 5e-4
@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="training time, resumed runs included")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="go on from DIR/state.pt")
-    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--encoder", type=Path, help="start with the encoder of this checkpoint")
+    parser.add_argument("--image-size", type=int, default=256, help="side of the crops, at most 512")
     parser.add_argument("--images", type=int, default=6, help="images per step")
     parser.add_argument("--clicks", type=int, default=24, help="clicked regions per image")
     parser.add_argument("--plain", type=int, default=200, help="how many scenes of the pool are plain ones")
@@ -84,7 +85,10 @@ class Trainer:
         self.stopped = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.size: int = options.image_size
-        self.network = Network(self.size, options.seed)
+        self.network = Network(options.seed)
+        if options.encoder is not None:
+            released = torch.load(options.encoder, map_location="cpu", weights_only=True)
+            self.network.take_encoder(released["model"])
         self.step, self.seconds = 0, 0.0
         saved: dict[str, Any] | None = None
         if options.resume:
@@ -174,12 +178,14 @@ class Trainer:
         network = self.network
         pyramid = network.encode(batch.images)
         pairs, shape, embedding = affinity(network, pyramid[0], batch.labels)
-        total = pairs + 0.1 * shape + 0.5 * growth(pyramid[2])
-        stats = {"pairs": pairs.item(), "shape": shape.item()}
+        sketched = sketch(network, pyramid[2], embedding)
+        total = pairs + 0.1 * shape + 0.5 * growth(pyramid[2]) + 0.5 * sketched
+        stats = {"pairs": pairs.item(), "shape": shape.item(), "sketch": sketched.item()}
         if not decode:
             return total, stats
         labels = torch.ones((*batch.clicks.shape[:2], 1), dtype=torch.int32, device=self.device)
-        decoded = network.decode(pyramid, batch.clicks[:, :, None], labels)
+        corner = self._corner()
+        decoded = network.decode(pyramid, batch.clicks[:, :, None], labels, corner=corner)
         first = mask_terms(decoded, batch.targets, multimask=True)
         remember = recall(network, decoded, embedding, batch.clicks)
         present = torch.nn.functional.softplus(-decoded.present).mean()
@@ -195,11 +201,22 @@ class Trainer:
             "iou_error": (decoded.iou[..., 1:] - three).abs().mean().item(),
         }
         if second_round:
-            total = total + self._second_round(batch, pyramid, first.real, decoded.logits.detach())
+            total = total + self._second_round(batch, pyramid, first.real, decoded.logits.detach(), corner)
         return total, stats
 
+    def _corner(self) -> tuple[int, int]:
+        """Give the place of this step's crops in the frame: (row, column) in stride-16 cells."""
+        room = (FRAME - self.size) // 16
+        row, column = np.random.default_rng((self.options.seed, self.step)).integers(0, room + 1, 2)
+        return int(row), int(column)
+
     def _second_round(
-        self, batch: Batch, pyramid: list[torch.Tensor], real: torch.Tensor, logits: torch.Tensor
+        self,
+        batch: Batch,
+        pyramid: list[torch.Tensor],
+        real: torch.Tensor,
+        logits: torch.Tensor,
+        corner: tuple[int, int],
     ) -> torch.Tensor:
         """Prompt a third of the regions again: boxes or corrective clicks, sometimes with the first mask."""
         generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
@@ -214,7 +231,8 @@ class Trainer:
         else:
             points, labels = corrective(batch.clicks[:, :count], targets, previous, STRIDE, generator)
         masks = previous.clamp(-32, 32) if kind > 0.65 else None
-        terms = mask_terms(self.network.decode(pyramid, points, labels, masks), targets, multimask=False)
+        again = self.network.decode(pyramid, points, labels, masks, corner)
+        terms = mask_terms(again, targets, multimask=False)
         return 0.5 * (terms.mask + terms.score)
 
     def _share(self, rate: float, stop: bool) -> tuple[float, bool]:
