@@ -13,10 +13,10 @@ from remotesam.attributes import Attributes
 from remotesam.errors import StoreError
 from remotesam.final_labels import FinalLabels
 from remotesam.fuse_stage import SEGMENTS_NAME
+from remotesam.handover import owned_segments
 from remotesam.polygon_task import read_parts
 from remotesam.seam_union import SeamUnion
 from remotesam.store import RunStore
-from remotesam.tile_task import segments_name
 from remotesam.workbench import Job
 
 
@@ -54,11 +54,13 @@ def assemble(job: Job, store: RunStore) -> Iterator[Batch]:
         StoreError: the files of the run do not fit together.
     """
     source: _Attributes = _Streamed(job, store) if len(job.config.tile_size) == 1 else _Fused(job, store)
-    union = SeamUnion(source.tiles_of())
+    tiles_of = source.tiles_of()
+    union = SeamUnion(tiles_of)
     for index in range(len(job.grid)):
         source.reach(index)
         ids, geometries = union.add(read_parts(store, index))
-        yield Batch(index, ids, geometries, source.take(ids))
+        columns = source.take(ids) | {"tiles": np.array([tiles_of[key] for key in ids.tolist()], np.int32)}
+        yield Batch(index, ids, geometries, columns)
     waiting = union.waiting()
     if len(waiting):
         raise StoreError(f"{store.url}: parts of segment {waiting[0]} are missing; run again with --fresh")
@@ -79,16 +81,26 @@ class _Streamed:
         self._grid, self._store = job.grid, store
         self._final = FinalLabels(store, job.grid)
         self._gathered = Attributes(max(job.config.tile_size))
+        self._ahead: set[int] = set()
 
     def tiles_of(self) -> _TilesOf:
         # Reaching the tile's edge would not do as a mark: two tiles can agree on an object of which one of
         # them gives a piece away to another segment right at the edge.
-        return _count(self._final.shared(index) for index in range(len(self._grid)))
+        return _count(
+            np.intersect1d(read_parts(self._store, index).ids, self._final.shared(index))
+            for index in range(len(self._grid))
+        )
 
     def reach(self, index: int) -> None:
-        own = self._final.of_tile(index)
-        if len(own):
-            self._gathered.add(index, own, self._store.get_table(segments_name(index)))
+        # A later tile may have written here, and nowhere else: its rows are needed now.
+        lines = self._final.handover(index)
+        later = set(np.unique(lines.tile[lines.moved > 0]).tolist()) - {index}
+        for tile in sorted(({index} | later) - self._ahead):
+            own = self._final.of_tile(tile)
+            if len(own):
+                table = owned_segments(self._store, self._grid, tile, self._final.handover)
+                self._gathered.add(tile, own, table)
+        self._ahead = {tile for tile in self._ahead | later if tile > index}
 
     def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
         return self._gathered.take(ids)

@@ -39,12 +39,11 @@ class Attributes:
         Args:
             tile: its index.
             ids: (n,) final id of each label that owns core pixels, 0 = removed.
-            table: rows of those labels, as `segment_tile` writes them (the first n are used).
+            table: rows of those labels, as `owned_segments` gives them.
         """
-        table = table.slice(0, len(ids))
         area = table["core_area"].to_numpy()
         order = np.lexsort((np.arange(len(ids)), -area, ids))
-        order = order[ids[order] > 0]
+        order = order[(ids[order] > 0) & (area[order] > 0)]
         if len(order) == 0:
             return
         ids, area = ids[order], area[order]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage import segmentation
 
 from remotesam.errors import ConfigError, InputError
 
@@ -41,7 +41,7 @@ def check_baselines(names: Sequence[str], pixels: int) -> None:
     """Refuse what cannot work, before any work is done.
 
     Raises:
-        ConfigError: there is no such method, or scikit-image is not installed.
+        ConfigError: there is no such method.
         InputError: an image of so many pixels is too large for methods that cannot stream.
     """
     for name in names:
@@ -52,8 +52,6 @@ def check_baselines(names: Sequence[str], pixels: int) -> None:
                 f"baseline {name}: {pixels / 1e6:.0f} Mpx do not fit in memory; judge a part, at most "
                 f"{MAX_PIXELS / 1e6:.0f} Mpx"
             )
-    if names and importlib.util.find_spec("skimage") is None:
-        raise ConfigError(f"baseline {names[0]}: scikit-image is missing; pip install 'remotesam[eval]'")
 
 
 def baseline(
@@ -70,7 +68,6 @@ def baseline(
     Returns:
         (H, W) labels from 1, 0 = not valid.
     """
-    from skimage import segmentation
 
     def slic(amount: float) -> NDArray[np.int32]:
         labels = segmentation.slic(image, n_segments=round(amount), compactness=COMPACTNESS, start_label=1)

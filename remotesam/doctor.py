@@ -15,9 +15,18 @@ from remotesam import __version__
 from remotesam.protocol import PROTOCOL
 from remotesam.segmenter import checkpoints
 
-PACKAGES = ("torch", "sam2", "rasterio", "shapely", "pyogrio", "pyproj", "numpy", "opencv-python-headless")
-OPTIONAL = {"distributed": "dask", "skimage": "eval"}
-DISTRIBUTIONS = {"skimage": "scikit-image"}
+PACKAGES = (
+    "torch",
+    "sam2",
+    "rasterio",
+    "shapely",
+    "pyogrio",
+    "pyproj",
+    "numpy",
+    "opencv-python-headless",
+    "scikit-image",
+)
+OPTIONAL = {"distributed": "dask", "matplotlib": "eval"}
 
 
 def examine() -> dict[str, Any]:
@@ -72,7 +81,7 @@ def _packages(problems: list[dict[str, str]]) -> dict[str, str]:
     versions = {}
     for name in (*PACKAGES, *OPTIONAL):
         try:
-            versions[DISTRIBUTIONS.get(name, name)] = metadata.version(DISTRIBUTIONS.get(name, name))
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name in PACKAGES:
                 problems.append({"what": f"{name} is not installed", "mend": f"pip install {name}"})

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.grid import Tile, TileGrid
+from remotesam.handover import read_handover, taken_from
 from remotesam.store import RunStore, decode_labels
 from remotesam.tile_task import labels_name
 from remotesam.windows import Window
@@ -37,6 +38,8 @@ class FinalLabels:
         self._offsets = np.frombuffer(store.get(OFFSETS_NAME), "<i8")
         self._compressed = lru_cache(KEPT_TILES)(lambda index: store.get(labels_name(index)))
         self._final_ids = lru_cache(4 * KEPT_TILES)(self._read_ids)
+        self.handover = lru_cache(4 * KEPT_TILES)(lambda index: read_handover(store, index))
+        """Gives the lines along which a tile hands over, by its index."""
 
     def read(self, window: Window) -> NDArray[np.int64]:
         """Final ids of a window; 0 = no segment, failed tile, or outside the raster.
@@ -51,6 +54,11 @@ class FinalLabels:
         for tile in self._grid.around(window):
             part = tile.core.intersect(window)
             ids[part.relative_to(window).slices] = self._read_part(tile, part)
+            for other, place, taken in taken_from(self._grid, tile.index, self.handover):
+                there = place.intersect(window)
+                if not there.empty:
+                    here = taken[there.relative_to(place).slices]
+                    ids[there.relative_to(window).slices][here] = self._read_part(other, there)[here]
         return ids
 
     def of_tile(self, index: int) -> NDArray[np.int64]:
@@ -58,20 +66,25 @@ class FinalLabels:
         return self._final_ids(index)
 
     def shared(self, index: int) -> NDArray[np.int64]:
-        """(n,) final ids of a tile that may own pixels in other tiles too, ascending."""
+        """(n,) ids, ascending: all of a tile's that own pixels in other tiles too, and perhaps some more."""
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
-        if start == stop:
-            return np.empty(0, np.int64)
-        flags = np.frombuffer(self._store.get(SHARED_NAME, start, stop), np.bool_)
-        ids = np.unique(self.of_tile(index)[flags])
-        return ids[ids > 0]
+        flags = np.frombuffer(self._store.get(SHARED_NAME, start, stop) if stop > start else b"", np.bool_)
+        ids = [self.of_tile(index)[flags]]
+        for source in self._grid.before(index):
+            lines = self.handover(source)
+            for tile in np.unique(lines.tile).tolist():
+                moved = (lines.tile == tile) & (lines.moved > 0)
+                ids.append(self.of_tile(tile)[lines.label[moved] - 1])
+        return np.setdiff1d(np.concatenate(ids), [0])
 
     def _read_part(self, tile: Tile, part: Window) -> NDArray[np.int64]:
         look_up = self._final_ids(tile.index)
         if len(look_up) == 0:
             return np.zeros(part.shape, np.int64)
         labels = decode_labels(self._compressed(tile.index), part.relative_to(tile.chip))
-        return np.concatenate([[0], look_up])[labels]
+        known = np.zeros(max(len(look_up), int(labels.max())) + 1, np.int64)
+        known[1 : len(look_up) + 1] = look_up
+        return known[labels]
 
     def _read_ids(self, index: int) -> NDArray[np.int64]:
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from remotesam.attributes import Attributes
 from remotesam.final_labels import FinalLabels
 from remotesam.fused_labels import FusedLabels, choice_name, read_choice, write_choice
+from remotesam.handover import owned_segments
 from remotesam.scale_run import each_tile
 from remotesam.scales import COARSE, PairStatistics, choose, pair_statistics
 from remotesam.stages import Crew
 from remotesam.store import RunStore
-from remotesam.tile_task import segments_name
 from remotesam.workbench import Job, Workbench
 
 SEGMENTS_NAME = "fused/segments.arrow"
@@ -84,7 +84,7 @@ def segment_columns(job: Job) -> dict[str, NDArray[Any]]:
     for index in range(len(grid)):
         own = final.of_tile(index)
         if len(own):
-            gathered.add(index, own, store.get_table(segments_name(index)))
+            gathered.add(index, own, owned_segments(store, grid, index, final.handover))
     return gathered.take(gathered.ids())
 
 

@@ -106,6 +106,11 @@ class TileGrid:
             if row + down < self.rows and 0 <= col + right < self.cols
         ]
 
+    def before(self, index: int) -> list[int]:
+        """The tile itself, its western and its northern neighbour: whose stages look at seams of the tile."""
+        row, col = divmod(index, self.cols)
+        return [index, *([index - 1] if col else []), *([index - self.cols] if row else [])]
+
     def around(self, window: Window) -> list[Tile]:
         """Tiles whose core shares a pixel with `window`, in index order."""
         inside = window.clip(self.height, self.width)

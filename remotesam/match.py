@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from remotesam.components import Components, Edges, components
 from remotesam.final_labels import LUT_NAME, OFFSETS_NAME, SHARED_NAME, FinalLabels
 from remotesam.fragments import Decision, contacts, decide, small_segments
 from remotesam.grid import TileGrid
+from remotesam.handover import ReadHandover, owned_segments, read_handover
 from remotesam.seam_task import read_edges
 from remotesam.store import RunStore
-from remotesam.tile_task import segments_name
 from remotesam.workbench import Job, Workbench
 
 SUMMARY_NAME = "match/summary.json"
@@ -31,12 +33,11 @@ def find_contacts(bench: Workbench, index: int) -> int:
     core = bench.grid[index].core
     spec = bench.raster.spec
     small = np.frombuffer(bench.store.get(_SMALL_NAME), "<i8")
-    own = FinalLabels(bench.store, bench.grid).of_tile(index)
-    here = np.intersect1d(own, small)
+    labels = FinalLabels(bench.store, bench.grid)
+    here = np.intersect1d(np.concatenate([labels.of_tile(index), labels.shared(index)]), small)
     pairs = np.empty((0, 2), np.int64)
     if len(here):
-        window = core.pad(1).clip(spec.height, spec.width)
-        pairs = contacts(FinalLabels(bench.store, bench.grid).read(window), here)
+        pairs = contacts(labels.read(core.pad(1).clip(spec.height, spec.width)), here)
     bench.store.put(_contacts_name(index), pairs.astype("<i8").tobytes())
     return len(pairs)
 
@@ -61,10 +62,11 @@ def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
     joined = components(counts, edges, max_span=MAX_SPAN)
     decision = Decision(absorbed=_NONE, hosts=_NONE, removed=_NONE)
     limit = max(config.absorb_area, config.min_area)
-    if limit and joined.count:
+    read_lines = lru_cache(4 * grid.cols)(partial(read_handover, store))
+    areas = (_core_areas(store, grid, index, n_core, read_lines) for index, n_core in enumerate(counts))
+    small = small_segments(joined, areas, limit)
+    if len(small.ids):
         _write_lut(store, grid, joined)
-        areas = (_core_areas(store, index, n_core) for index, n_core in enumerate(counts))
-        small = small_segments(joined, areas, limit)
         store.put(_SMALL_NAME, small.ids.astype("<i8").tobytes())
         each_tile("contacts", find_contacts)
         touching = [
@@ -74,7 +76,7 @@ def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
             small,
             np.concatenate(touching),
             absorb_area=config.absorb_area,
-            min_area=config.min_area,
+            min_area=max(config.min_area, 1),  # what a neighbour took wholly is no segment
         )
     final = joined.absorb(decision.absorbed, decision.hosts, decision.removed)
     _write_lut(store, grid, final)
@@ -104,10 +106,12 @@ def _write_lut(store: RunStore, grid: TileGrid, final: Components) -> None:
     store.put(SHARED_NAME, shared.tobytes())
 
 
-def _core_areas(store: RunStore, index: int, n_core: int) -> np.ndarray:
+def _core_areas(
+    store: RunStore, grid: TileGrid, index: int, n_core: int, read: ReadHandover
+) -> NDArray[np.int64]:
     if n_core == 0:
         return np.empty(0, np.int64)
-    return store.get_table(segments_name(index))["core_area"].to_numpy()[:n_core]
+    return owned_segments(store, grid, index, read)["core_area"].to_numpy()
 
 
 def _contacts_name(index: int) -> str:

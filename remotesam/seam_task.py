@@ -1,4 +1,4 @@
-"""The seam task: what a tile and its neighbours to the east and south agree on."""
+"""The seam task: what a tile and its neighbours to the east and south agree on, and where they hand over."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from remotesam.components import Edges
 from remotesam.config import Config
 from remotesam.grid import Tile, strip
+from remotesam.handover import Handover, hand_over, write_handover
 from remotesam.seams import (
     Joins,
     contact_evidence,
@@ -47,7 +48,7 @@ class SegmentedTile:
 
 
 def match_seams(bench: Workbench, index: int) -> int:
-    """Compare one tile with its neighbours and write the joins to the run.
+    """Compare one tile with its neighbours and write the joins and the lines between them to the run.
 
     A tile that failed has no labels and joins nothing.
 
@@ -55,12 +56,16 @@ def match_seams(bench: Workbench, index: int) -> int:
         The number of joins.
     """
     grid = bench.grid
+    config = bench.job.config
     tile = _open(bench.store, grid[index])
-    edges = Edges.concatenate([])
+    edges, line = Edges.concatenate([]), Handover()
     if tile is not None and tile.n_core:
         others = [_open(bench.store, other) for other in grid.neighbours(index)]
-        found = [(other, join(tile, other, bench.job.config)) for other in others if other is not None]
+        found = [(other, join(tile, other, config)) for other in others if other is not None]
         edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in found])
+        if config.merge == "overlap":  # the published strategies stay what they are, straight seams included
+            line = hand_over(tile, found, grid, config.padding)
+    write_handover(bench.store, index, line)
     table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
     summary = {"segments": tile.n_core if tile else 0}
     bench.store.put_table(seams_name(index), table.replace_schema_metadata({"summary": json.dumps(summary)}))

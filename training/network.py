@@ -21,7 +21,7 @@ NECK_STD = 0.3
 PLACE_GAIN = 3.0
 """Gain of the q and k projections that start as a selection of the positional code."""
 FREQUENCIES = (0.5, 8.0)
-"""Range, in periods per half frame, of the positional code's frequencies, even in their logarithm. SAM 2 draws
+"""Range of the positional code's frequencies, in periods per half frame, even in their logarithm. SAM 2 draws
 them from a normal distribution of deviation 1: too slow to tell the quarters of a stride-16 cell apart."""
 FRAME = 512
 """Side of the released model's input in pixels. Smaller training crops lie somewhere in such a frame, so that
@@ -186,7 +186,7 @@ def _first_layer(layer: Any, keys: Tensor, place: Tensor, tokens: Tensor) -> tup
 
 @torch.no_grad()
 def _spread_frequencies(code: Any) -> None:
-    """Draw the positional code's frequencies anew: even in their logarithm over `FREQUENCIES`, any direction."""
+    """Draw the positional code's frequencies anew: even in their logarithm, in any direction."""
     matrix = code.positional_encoding_gaussian_matrix
     count = matrix.shape[1]
     low, high = (math.log(value) for value in FREQUENCIES)

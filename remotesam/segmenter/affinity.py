@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
+from skimage.segmentation import watershed
 
 from remotesam.errors import CheckpointError
 from remotesam.segmenter.architectures import build
@@ -39,6 +40,10 @@ FLOOR = 0.62
 worst is better than a gap, and the default thresholds, which end at 0.6, reach all of them."""
 STEEPNESS = 4.0
 """Factor on the affinity logits: masks of a tree are surer of their border than single pairs of cells."""
+MARKER = 0.7
+"""Depth in cells at which a pixel is sure of its region; nearer to a border the image decides."""
+BLUR = 1.0
+"""Standard deviation, px of the chip, of the image whose gradient borders follow."""
 _RECENT = 4
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -105,7 +110,7 @@ class AffinitySegmenter:
         self.network_calls = NetworkCalls()
         self._model, self._scorer = model, scorer
         self._device = next(model.parameters()).device
-        self._recent: deque[tuple[NDArray[np.uint8], _Cut]] = deque(maxlen=_RECENT)
+        self._recent: deque[tuple[int, _Cut]] = deque(maxlen=_RECENT)
 
     def propose(self, queries: Sequence[Query]) -> list[AffinityProposals]:
         """Encode every query's crops and cut them into regions; see the protocol."""
@@ -127,8 +132,10 @@ class AffinitySegmenter:
         Paint tells this segmenter nothing: it groups all pixels at once, and what is painted is accepted.
         """
         height, width, _ = image.shape
-        for known, cut in self._recent:
-            if known.shape == image.shape and bool(((image == known) | (image == 0)).all()):
+        for least_area, cut in self._recent:
+            known = cut.image
+            same = least_area == min_area and known.shape == image.shape
+            if same and bool(((image == known) | (image == 0)).all()):
                 return cut
         embedding = self.embed(image)
         tree = merge_tree(embedding)
@@ -141,8 +148,8 @@ class AffinitySegmenter:
         for number, node in enumerate(nodes.tolist()):
             labels.ravel()[tree.cells(node)] = number
         labels = absorb_small(labels, embedding, least)
-        cut = _Cut(labels, embedding, FLOOR + (1 - FLOOR) * scores[nodes])
-        self._recent.append((image.copy(), cut))
+        cut = _Cut(image.copy(), labels, embedding, FLOOR + (1 - FLOOR) * scores[nodes])
+        self._recent.append((min_area, cut))
         return cut
 
     @torch.inference_mode()
@@ -163,14 +170,19 @@ class _Cut:
     """The regions that cover one crop, best first.
 
     Attributes:
+        image: (H, W, 3) uint8 RGB, the crop.
         labels: (rows, columns) region of each cell; a number may be missing.
         embedding: (rows, columns, C).
         scores: (K,) score by region, descending.
+        drawn: What `draw_all` gave, by where the crop lies in the chip: drawing costs more than cutting, and
+            every pass over a chip asks again.
     """
 
+    image: NDArray[np.uint8]
     labels: NDArray[np.int64]
     embedding: NDArray[np.float32]
     scores: NDArray[np.float32]
+    drawn: dict[Window, dict[int, Candidate]] = field(default_factory=dict)
 
 
 class AffinityProposals:
@@ -178,7 +190,6 @@ class AffinityProposals:
 
     def __init__(self, crops: list[tuple[Window, _Cut]], scorer: Scorer) -> None:
         self._crops, self._scorer = crops, scorer
-        self._drawn: dict[int, dict[int, Candidate]] = {}
 
     def select(self, *, min_iou: float, min_stability: float, nms_iou: float) -> list[Candidate]:
         """Give the regions that pass; see the protocol.
@@ -186,12 +197,12 @@ class AffinityProposals:
         `nms_iou` plays no part: regions never overlap, though their boxes do (a garden round its house).
         """
         chosen: list[Candidate] = []
-        for number, (_, cut) in enumerate(self._crops):
-            if number not in self._drawn:
-                self._drawn[number] = draw_all(self._crops[number][0], cut, self._scorer)
+        for window, cut in self._crops:
+            if window not in cut.drawn:
+                cut.drawn[window] = draw_all(window, cut, self._scorer)
             chosen = [
                 candidate
-                for k, candidate in self._drawn[number].items()
+                for k, candidate in cut.drawn[window].items()
                 if cut.scores[k] > min_iou and candidate.stability >= min_stability
             ] + chosen
         return chosen
@@ -200,7 +211,8 @@ class AffinityProposals:
 def draw_all(window: Window, cut: _Cut, scorer: Scorer) -> dict[int, Candidate]:
     """Draw all regions of a crop so that each pixel is in one of them.
 
-    Where two regions claim a pixel the better one has it; one that none claims goes with its cell.
+    Where two regions claim a pixel the better one has it; one that none claims goes with its cell. Then
+    borders move to edges of the image.
 
     Args:
         window: The crop in chip pixels.
@@ -221,7 +233,8 @@ def draw_all(window: Window, cut: _Cut, scorer: Scorer) -> dict[int, Candidate]:
     rows, columns = cut.labels.shape
     row = ((np.arange(window.height) + 0.5) * rows / window.height).astype(np.intp)
     column = ((np.arange(window.width) + 0.5) * columns / window.width).astype(np.intp)
-    owner = np.where(owner > 0, owner, cut.labels[np.ix_(row, column)] + 1)
+    owner = np.where(owner > 0, owner, cut.labels[np.ix_(row, column)] + 1).astype(np.int32)
+    owner = follow_edges(owner, cut.image, math.ceil(MARKER * window.height / rows))
     boxes = find_objects(owner, len(cut.scores))
     return {
         k: replace(
@@ -235,6 +248,32 @@ def draw_all(window: Window, cut: _Cut, scorer: Scorer) -> dict[int, Candidate]:
         if boxes[k] is not None
         for down, across in [boxes[k]]
     }
+
+
+def follow_edges(labels: NDArray[np.int32], image: NDArray[np.uint8], depth: int) -> NDArray[np.int32]:
+    """Move the borders of regions to the image's edges nearby: a watershed from what lies deeper in them.
+
+    A cell is about 4 px of a chip, and its neighbours blur it further: the network knows which regions there
+    are, the image where exactly they end (marker-controlled watershed, Meyer & Beucher 1990).
+
+    Args:
+        labels: (H, W) regions, > 0 everywhere.
+        image: (H, W, 3) uint8 RGB.
+        depth: px that a border may move.
+
+    Returns:
+        (H, W) regions; none is lost.
+    """
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * depth + 1, 2 * depth + 1))
+    exact = labels.astype(np.float32)  # below 2^24
+    sure = np.asarray(cv2.dilate(exact, disc) == cv2.erode(exact, disc))
+    thin = np.ones(int(labels.max()) + 1, np.bool_)
+    thin[labels[sure]] = False
+    markers = np.where(sure | thin[labels], labels, 0)
+    lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32)
+    smooth = cv2.GaussianBlur(lab, (0, 0), BLUR)
+    down, across = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    return np.asarray(watershed((down**2 + across**2).sum(-1), markers), np.int32)
 
 
 def draw(
