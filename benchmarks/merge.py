@@ -32,7 +32,7 @@ from scipy.spatial import cKDTree
 from remotesam.components import Components, Edges, components
 from remotesam.grid import Tile, TileGrid, strip
 from remotesam.labels import core_first
-from remotesam.metrics import seam_count
+from remotesam.metrics import LEAST_RUN, seam_count
 from remotesam.seams import (
     ContactStrategy,
     Joins,
@@ -268,8 +268,9 @@ def compare(seen: list[SeenTile], grid: TileGrid, truth: Labels | None) -> None:
     for strategy in get_args(Strategy):
         joined = join_tiles(seen, grid, strategy)
         final = assemble(seen, grid, joined)
-        valid = np.ones(final.shape, np.bool_)
-        rate = seam_count(final.astype(np.uint32), valid, 0, 0, grid.tile_size, 0).rate
+        padded = np.pad(final.astype(np.uint32), LEAST_RUN)
+        valid = np.pad(np.ones(final.shape, np.bool_), LEAST_RUN)
+        rate = seam_count(padded, valid, -LEAST_RUN, -LEAST_RUN, grid.tile_size, 0).rate
         largest = np.bincount(final[final > 0]).max(initial=0) / final.size
         iou = "" if truth is None else f"{best_ious(truth, final)[_cut(truth, grid)].mean():>10.3f}"
         print(f"{strategy:<14}{joined.count:>9}{largest:>9.1%}{rate:>11.1%}{joined.refused:>9}{iou}")

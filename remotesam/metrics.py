@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.ndimage import binary_opening
 
 from remotesam.contingency import Ints, PairTable, runs
 
@@ -143,6 +144,10 @@ def boundary_band(labels: NDArray[np.signedinteger], width: int = BAND) -> NDArr
     return np.asarray(band | (near_down[:rows, width : width + cols] > 0), np.bool_)
 
 
+LEAST_RUN = 8
+"""A boundary runs along a line when it stays on it for so many px; shorter, it crosses it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeamCount:
     """Length of the lines looked at, and of the part that separates two segments; in px."""
@@ -150,7 +155,7 @@ class SeamCount:
     length: int = 0
     """Pairs of valid pixels on the two sides of a line, at least one of them in a segment."""
     boundary: int = 0
-    """Of those, pairs of unlike labels."""
+    """Of those, pairs of unlike labels in runs of at least `LEAST_RUN`."""
 
     def __add__(self, other: SeamCount) -> SeamCount:
         return SeamCount(self.length + other.length, self.boundary + other.boundary)
@@ -166,8 +171,9 @@ def seam_count(
 ) -> SeamCount:
     """Look along the lines of a square grid for segment boundaries that run on them.
 
-    Lines lie between pixel k·period + phase − 1 and k·period + phase, along both axes. The first row and
-    column of the window are context: pixels of the neighbours, or invalid ones at the raster's edge.
+    Lines lie between pixel k·period + phase − 1 and k·period + phase, along both axes. The outermost
+    `LEAST_RUN` px of the window are context on every side: the neighbours' pixels, or invalid ones beyond the
+    raster.
 
     Args:
         labels: (H, W) ids, 0 = none.
@@ -177,18 +183,14 @@ def seam_count(
         period: distance of two lines, px.
         phase: position of the first line, px.
     """
-    total = SeamCount()
-    for axis, start in ((0, row), (1, col)):
-        size = labels.shape[axis]
-        lines = np.arange(1, size)[(np.arange(1, size) + start - phase) % period == 0]
-        one, other = labels.take(lines - 1, axis), labels.take(lines, axis)
-        known = valid.take(lines - 1, axis) & valid.take(lines, axis)
-        if axis == 0:
-            one, other, known = one[:, 1:], other[:, 1:], known[:, 1:]
-        else:
-            one, other, known = one[1:], other[1:], known[1:]
-        seen = known & ((one > 0) | (other > 0))
-        total += SeamCount(int(seen.sum()), int((seen & (one != other)).sum()))
+    total, core = SeamCount(), slice(LEAST_RUN, -LEAST_RUN)
+    for start, ids, data in ((row, labels, valid), (col, labels.T, valid.T)):
+        inside = np.arange(len(ids))[core]
+        lines = inside[(inside + start - phase) % period == 0]
+        one, other = ids[lines - 1], ids[lines]
+        seen = data[lines - 1] & data[lines] & ((one > 0) | (other > 0))
+        along = binary_opening(seen & (one != other), np.ones((1, LEAST_RUN)))
+        total += SeamCount(int(seen[:, core].sum()), int(along[:, core].sum()))
     return total
 
 

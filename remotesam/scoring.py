@@ -13,6 +13,7 @@ from remotesam.contingency import Ints, PairCounter, PairTable
 from remotesam.label_sources import LabelSource
 from remotesam.metrics import (
     BAND,
+    LEAST_RUN,
     Floats,
     Majority,
     Matches,
@@ -272,16 +273,16 @@ def _count(
     at_edges, elsewhere = SeamCount(), SeamCount()
     codes = class_codes(source.references.classes)
     for window in row_bands(source.height, source.width):
-        view = source.read(window, 1)
-        core = window.relative_to(window.pad(1)).slices
+        view = source.read(window, LEAST_RUN)
+        core = window.relative_to(window.pad(LEAST_RUN)).slices
         labels, layers, valid = view.segments[core], view.references[:, *core], view.valid[core]
         objects.add(labels, layers, valid)
         if len(codes):
             classes.add(labels, _distinct(codes[layers]), valid)
         if tile_size is not None:
-            near = (view.segments[:-1, :-1], view.valid[:-1, :-1], window.row - 1, window.col - 1, tile_size)
-            at_edges += seam_count(*near, 0)
-            elsewhere += seam_count(*near, tile_size // 2)
+            corner = window.row - LEAST_RUN, window.col - LEAST_RUN
+            at_edges += seam_count(view.segments, view.valid, *corner, tile_size, 0)
+            elsewhere += seam_count(view.segments, view.valid, *corner, tile_size, tile_size // 2)
     return objects.table(), classes.table(), (at_edges, elsewhere)
 
 

@@ -13,6 +13,8 @@ from remotesam.boundary import BoundaryCounter
 from remotesam.contingency import PairCounter, compact, runs
 from remotesam.label_sources import ArrayLabels
 from remotesam.metrics import (
+    LEAST_RUN,
+    SeamCount,
     accuracy,
     best_box_iou,
     boundary_band,
@@ -255,26 +257,44 @@ def test_boundary_iou_of_a_shifted_square_by_hand():
 # Seams
 
 
+def seams_of(labels, valid, period, phase):
+    context = [(LEAST_RUN, LEAST_RUN)] * 2
+    return seam_count(np.pad(labels, context), np.pad(valid, context), -LEAST_RUN, -LEAST_RUN, period, phase)
+
+
 def test_seam_count_by_hand():
-    labels = np.ones((8, 8), np.uint32)
-    labels[:4, 4:] = 2  # boundary on the tile edge x = 4 for 4 px, and on y = 4 for 4 px
-    labels[6:, 7] = 3  # a boundary elsewhere
-    halo = np.pad(labels, ((1, 0), (1, 0)))
-    valid = halo > 0
-    seams = seam_count(halo, valid, -1, -1, 4, 0)
-    assert (seams.length, seams.boundary) == (16, 8)
+    labels = np.ones((40, 40), np.uint32)
+    labels[:20, 20:] = 2  # boundary on the tile edge x = 20 for 20 px, and on y = 20 for 20 px
+    labels[33:, 10] = 3  # on the line x = 10 for 7 px: it crosses
+    labels[30:, 29] = 4  # on the line x = 30 for 10 px
+    seams = seams_of(labels, labels > 0, 20, 0)
+    assert (seams.length, seams.boundary) == (80, 40)
     assert seams.rate == 0.5
-    between = seam_count(halo, valid, -1, -1, 4, 2)
-    assert (between.length, between.boundary) == (32, 1 + 0)
+    between = seams_of(labels, labels > 0, 20, 10)
+    assert (between.length, between.boundary) == (160, 10)
 
 
 def test_seams_are_not_counted_where_one_side_is_no_data_or_both_are_empty():
-    row = np.array([[1, 2, 2, 0, 0, 0, 5, 6]], np.uint32)
-    valid = np.array([[True] * 7 + [False]])
-    halo, known = np.pad(row, ((1, 0), (1, 0))), np.pad(valid, ((1, 0), (1, 0)))
+    rows = np.repeat(np.array([[1, 2, 2, 0, 0, 0, 5, 6]], np.uint32), 10, axis=0)
+    valid = np.repeat(np.array([[True] * 7 + [False]]), 10, axis=0)
     # Lines every pixel: 1|2 and 2|2 and 2|0 and 0|5 have a label; 0|0 twice has none; 5|6 has no data.
-    seams = seam_count(halo, known, -1, -1, 1, 0)
-    assert (seams.length, seams.boundary) == (4, 3)
+    columns = seams_of(rows, valid, 1, 0)
+    along_rows = 9 * 4  # between like rows, the four columns with data and a label
+    assert (columns.length, columns.boundary) == (10 * 4 + along_rows, 10 * 3)
+
+
+def test_windows_count_the_seams_of_the_whole():
+    rng = np.random.default_rng(3)
+    labels = np.kron(rng.integers(0, 3, (9, 7)), np.ones((7, 9), int)).astype(np.uint32)
+    whole = seams_of(labels, labels >= 0, 9, 0)
+    padded = np.pad(labels, LEAST_RUN)
+    known = np.pad(np.ones(labels.shape, bool), LEAST_RUN)
+    parts = SeamCount()
+    for top in range(0, labels.shape[0], 11):
+        rows = slice(top, min(top + 11, labels.shape[0]) + 2 * LEAST_RUN)
+        parts += seam_count(padded[rows], known[rows], top - LEAST_RUN, -LEAST_RUN, 9, 0)
+    assert parts == whole
+    assert 0 < whole.boundary < whole.length
 
 
 # Boxes
