@@ -324,7 +324,7 @@ def test_box_iou_by_hand():
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_do_not_depend_on_the_windows(seed, monkeypatch):
     cut = blobs(seed, 50, (90, 64))
-    cut[:, 32:] += np.where(cut[:, 32:] > 0, 1000, 0)  # at a tile edge
+    cut[:, 32:] += np.where(cut[:, 32:] > 0, 1000, 0).astype(cut.dtype)  # at a tile edge
     segments = ArrayLabels("s", cut)
     references = ArrayLabels("r", blobs(seed + 9, 14, (90, 64)))
     references.classes = {i: "odd" if i % 2 else "even" for i in range(1, 15)}
