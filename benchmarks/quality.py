@@ -1,4 +1,4 @@
-"""One table of quality over all labelled scenes: `python benchmarks/quality.py --data FOLDER --model nano`.
+"""One table of quality over all labelled scenes: `python benchmarks/quality.py --data FOLDER`.
 
 Every scene is segmented by `remotesam segment`, then judged beside SLIC and Felzenszwalb at an equal number
 of segments (`docs/evaluation.md`). What follows `--` goes to `remotesam segment`, for example
@@ -92,9 +92,11 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the scenes")
-    parser.add_argument("--scenes", type=_names(SCENES), default=list(SCENES), help="names, with commas")
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--baselines", type=_names(BASELINES), default=list(BASELINES), help="names, or none")
+    parser.add_argument("--scenes", type=names_of(SCENES), default=list(SCENES), help="names, with commas")
+    parser.add_argument("--model", default="nano-affinity")
+    parser.add_argument(
+        "--baselines", type=names_of(BASELINES), default=list(BASELINES), help="names, or none"
+    )
     parser.add_argument("--crop", type=int, metavar="PX", help="only the top left of each image")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the segments there")
     parser.add_argument(
@@ -103,7 +105,7 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_args(line[:cut]), line[cut + 1 :]
 
 
-def _names(known: Collection[str]) -> Callable[[str], list[str]]:
+def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
     """An argument type: names with commas between, each of them known; `none` for an empty list."""
 
     def parse(text: str) -> list[str]:
