@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import math
 import platform
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pyogrio
+import shapely
 
 from remotesam.config import make_config
 from remotesam.crew import crew_of
@@ -165,10 +167,27 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
             "joins": found["joins"],
             "features": pyogrio.read_info(output, layer="segments")["features"],
             "gpkg_mb": round(output.stat().st_size / 1e6),
+            "valid_coverage": is_coverage(output),
         }
     finally:
         shutil.rmtree(folder)
     return row
+
+
+def is_coverage(path: Path, blocks: int = 12) -> bool:
+    """True when no two polygons overlap and shared borders have the same vertices on both sides.
+
+    Looked at block by block: whatever two polygons share lies in some block that both reach into.
+    """
+    info = pyogrio.read_info(path, layer="segments", force_total_bounds=True)
+    west, south, east, north = info["total_bounds"]
+    xs, ys = np.linspace(west, east, blocks + 1), np.linspace(south, north, blocks + 1)
+    for x0, x1 in itertools.pairwise(xs):
+        for y0, y1 in itertools.pairwise(ys):
+            shapes = pyogrio.read_dataframe(path, layer="segments", columns=[], bbox=(x0, y0, x1, y1))
+            if not shapely.coverage_is_valid(shapes.geometry.to_numpy()):
+                return False
+    return True
 
 
 def plot(rows: list[dict[str, object]], path: Path) -> None:

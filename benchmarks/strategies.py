@@ -1,8 +1,8 @@
 """The merge strategies on labelled scenes: `python benchmarks/strategies.py --data FOLDER --tile-size 250`.
 
 Every scene is segmented once; then only what follows the tiles is done again with each strategy. Printed
-are the segments, the largest one's share of the scene (a chain of wrong joins shows there first), detection and
-the seam rate, with that of lines half a tile away in brackets. Only `overlap` hands over along borders of
+are the segments, the largest one's share of the scene (a chain of wrong joins shows there first), detection
+and the seam rate, with that of lines half a tile away in brackets. Only `overlap` hands over along borders of
 segments; the published strategies keep their straight seams. What follows `--` goes to `remotesam segment`.
 """
 

@@ -8,7 +8,7 @@ import click
 
 from remotesam.cli_segment import followed
 from remotesam.errors import ConfigError, RemotesamError
-from remotesam.options import collect_config, setting_options
+from remotesam.options import collect_config, run_options, setting_options
 from remotesam.progress import duration
 
 
@@ -55,14 +55,7 @@ from remotesam.progress import duration
     type=click.Choice(["invariant", "labels", "depth", "variant"]),
     help="Only write views and a views.json to the folder -o, for a model with this kind of output.",
 )
-@click.option("--run-dir", metavar="DIR", help="Where finished views are kept. [default: beside the output]")
-@click.option(
-    "--resume/--fresh", default=True, help="Continue an interrupted run, or discard it. [default: resume]"
-)
-@click.option("--progress", type=click.Choice(["bar", "json", "none"]), default="bar", show_default=True)
-@click.option(
-    "--control", type=click.Choice(["stdin"]), help="Stop when `cancel` or the end comes on this input."
-)
+@run_options("views")
 @setting_options
 def panorama(
     image: str,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from remotesam.errors import RemotesamError
-from remotesam.options import collect_config, setting_options
+from remotesam.options import collect_config, run_options, setting_options
 from remotesam.progress import Bar, Listener, duration, silent
 
 
@@ -23,14 +23,7 @@ from remotesam.progress import Bar, Listener, duration, silent
 @click.option("--labels", metavar="FILE", help="Also write the label raster, a Cloud Optimized GeoTIFF.")
 @click.option("--preview", metavar="FILE", help="Also write a picture of the segments beside the image.")
 @click.option("--report", metavar="FILE", help="Also write an HTML report.")
-@click.option("--run-dir", metavar="DIR", help="Where finished tiles are kept. [default: beside the output]")
-@click.option(
-    "--resume/--fresh", default=True, help="Continue an interrupted run, or discard it. [default: resume]"
-)
-@click.option("--progress", type=click.Choice(["bar", "json", "none"]), default="bar", show_default=True)
-@click.option(
-    "--control", type=click.Choice(["stdin"]), help="Stop when `cancel` or the end comes on this input."
-)
+@run_options("tiles")
 @setting_options
 def segment(
     raster: str,

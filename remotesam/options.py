@@ -22,6 +22,31 @@ def setting_options(command: Command) -> Command:
     return read(command)
 
 
+def run_options(unit: str) -> Callable[[Command], Command]:
+    """Add what every run over many tiles or views has: its directory, resuming, progress, control.
+
+    Args:
+        unit: what is finished one by one, in the plural.
+    """
+    kept = f"Where finished {unit} are kept. [default: beside the output]"
+    resume = "Continue an interrupted run, or discard it. [default: resume]"
+    shown = click.Choice(["bar", "json", "none"])
+    stop = "Stop when `cancel` or the end comes on this input."
+    options = (
+        click.option("--run-dir", metavar="DIR", help=kept),
+        click.option("--resume/--fresh", default=True, help=resume),
+        click.option("--progress", type=shown, default="bar", show_default=True),
+        click.option("--control", type=click.Choice(["stdin"]), help=stop),
+    )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 def collect_config(config_file: str | None, given: dict[str, Any]) -> Config:
     """The settings of a command line: the file's, overridden by the options that were given.
 
