@@ -75,6 +75,8 @@ class RunController(QObject):
         self._task.engine_event.connect(self._take)
         self._task.log_line.connect(self._page.log.appendPlainText)
         self._task.ended.connect(self._ended)
+        for note in request.notes:
+            self._page.log.appendPlainText(note)
         self._page.log.appendPlainText("$ " + " ".join(command))
         self._page.show_started()
         QgsApplication.taskManager().addTask(self._task)

@@ -44,6 +44,9 @@ class Feedback(QgsProcessingFeedback):
     def pushConsoleInfo(self, info):
         self.lines.append(info)
 
+    def pushInfo(self, info):
+        self.lines.append(info)
+
     def pushWarning(self, warning):
         self.lines.append(warning)
 
@@ -74,6 +77,23 @@ def test_a_run_gives_polygons_and_passes_only_what_was_changed(make_raster, fake
     assert not {"--padding", "--bands", "--tile-size", "--aoi"} & set(words), (
         "defaults are the engine's business"
     )
+
+
+def test_areas_can_be_given_in_map_units(make_raster, fake_engine, tmp_path):
+    given = {"MIN_AREA": 12.5, "MIN_AREA_UNIT": "map units", "ABSORB_AREA": 20}
+    feedback = Feedback()
+    fine = {"INPUT": str(make_raster(size=0.5)), "OUTPUT": str(tmp_path / "o.gpkg")}
+    processing.run("remotesam:segment", {**fine, **given}, feedback=feedback)
+    words = words_of(feedback)
+    assert words[words.index("--min-area") + 1] == "50"
+    assert words[words.index("--absorb-area") + 1] == "20", "each area has a unit of its own"
+    assert "Min area: 12.5 m² = 50 px (a pixel at the raster's centre is 0.25 m²)" in feedback.lines
+    plan = processing.run("remotesam:plan", {"INPUT": fine["INPUT"], **given, "OVERVIEW": "0"})
+    words = json.loads(plan["PLAN"])["arguments"]
+    assert words[words.index("--min-area") + 1] == "12"
+    photo = str(make_raster("photo.png", epsg=None))
+    with pytest.raises(QgsProcessingException, match="no CRS"):
+        processing.run("remotesam:segment", {**fine, **given, "INPUT": photo})
 
 
 def test_the_extent_reaches_the_engine_in_the_crs_of_the_raster(make_raster, fake_engine, tmp_path):
