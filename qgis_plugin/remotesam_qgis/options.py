@@ -41,6 +41,7 @@ class OptionsPage(QgsOptionsPageWidget):
         self.check.clicked.connect(self.start_check)
         self.copy = QPushButton(tr("Copy diagnostics"))
         self.copy.clicked.connect(self.copy_diagnostics)
+        self._help = install_help()
         self.report = QLabel()
         self.report.setWordWrap(True)
         self._build()
@@ -58,7 +59,7 @@ class OptionsPage(QgsOptionsPageWidget):
         layout.addLayout(form)
         layout.addLayout(buttons)
         layout.addWidget(self.report)
-        layout.addWidget(install_help())
+        layout.addWidget(self._help)
         layout.addStretch(1)
 
     def apply(self) -> None:
@@ -83,6 +84,7 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def _show_answer(self, engine: Engine, answer: info.EngineInfo) -> None:
         self.check.setEnabled(True)
+        self._help.hide()
         info.save(answer, settings.info_cache())
         devices = ", ".join(answer.devices) or "?"
         present = [name for name in answer.models if answer.is_present(name)]
@@ -96,6 +98,7 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def _show_problem(self, text: str) -> None:
         self.check.setEnabled(True)
+        self._help.show()
         self.report.setText(f"<b>{tr('Not ready.')}</b> {text}")
 
     def copy_diagnostics(self) -> None:

@@ -136,7 +136,7 @@ class RunController(QObject):
         text = outcome.message
         added = self._show_result(outcome)
         if done:
-            text = tr("{} segments.").format(f"{outcome.features:,}".replace(",", " "))
+            text = counted(outcome.features, tr("1 segment"), tr("{} segments")) + "."
         elif added:
             text += " " + tr("What is there is shown as a partial result; Run continues from it.")
         self._page.show_ended(text, complete=done)
@@ -183,7 +183,7 @@ def describe_plan(answer: Any) -> str:
         return str(answer)
     parts = []
     if "tiles" in answer:
-        parts.append(tr("{} tiles").format(answer["tiles"]))
+        parts.append(counted(int(answer["tiles"]), tr("1 tile"), tr("{} tiles")))
     for key in ("eta_s", "seconds", "estimated_seconds"):
         if isinstance(answer.get(key), (int, float)):
             parts.append(tr("about {} min").format(max(1, round(answer[key] / 60))))
@@ -192,3 +192,8 @@ def describe_plan(answer: Any) -> str:
         parts.append(tr("{:.0%} of the pixels hold data").format(answer["valid_share"]))
     parts += [str(text) for text in answer.get("warnings", ())]
     return " · ".join(parts) or tr("The engine has no objections.")
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A number of things: `one` for one of them, else `many` with the number in it."""
+    return one if count == 1 else many.format(f"{count:,}".replace(",", " "))

@@ -171,6 +171,7 @@ class SegmentPage(QWidget):
         self.bar = QProgressBar()
         self.bar.setRange(0, 100)
         self.bar.setValue(0)
+        self.bar.hide()  # nothing to show before the first run
         self.status = QLabel(tr("Ready."))
         self.status.setWordWrap(True)
         self.time = QLabel("")
@@ -235,6 +236,7 @@ class SegmentPage(QWidget):
         self._clock.start()
         self._ticker.start()
         self._set_running(True)
+        self.bar.show()
         self.bar.setRange(0, 0)
         self.status.setText(tr("Starting the engine…"))
         self.time.setText("")

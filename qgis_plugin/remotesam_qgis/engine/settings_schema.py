@@ -36,6 +36,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 OTHER = "Other"
 
+SPELLED: Mapping[str, str] = {"iou": "IoU", "nms": "NMS", "crs": "CRS", "dst": "output"}
+"""Words of settings' names as people read them."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -67,7 +70,7 @@ class Setting:
     @property
     def title(self) -> str:
         """The name for people: `tile_size` is "Tile size"."""
-        words = self.name.replace("_", " ").replace("iou", "IoU").replace("nms", "NMS").replace("crs", "CRS")
+        words = " ".join(SPELLED.get(word, word) for word in self.name.split("_"))
         return words[:1].upper() + words[1:]
 
     @property
