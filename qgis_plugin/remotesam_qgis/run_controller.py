@@ -138,7 +138,7 @@ class RunController(QObject):
         if done:
             text = counted(outcome.features, tr("1 segment"), tr("{} segments")) + "."
         elif added:
-            text += " " + tr("What is there is shown as a partial result; Run continues from it.")
+            text += " " + tr("Run continues from the partial result.")
         self._page.show_ended(text, complete=done)
         levels = {"done": Qgis.MessageLevel.Success, "cancelled": Qgis.MessageLevel.Info}
         self.message.emit(text, levels.get(outcome.status, Qgis.MessageLevel.Critical))

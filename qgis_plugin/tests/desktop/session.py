@@ -184,14 +184,7 @@ def clicks(plugin, canvas, layer):
 
 def kill_the_engine(plugin, page):
     """Somebody else kills the engine: QGIS must go on and say so."""
-    page.output.setFilePath(str(FOLDER / "killed.gpkg"))
-    started = []
-    page.run.click()
-    plugin.runs._task.engine_event.connect(
-        lambda event: started.append(event["pid"]) if event["event"] == "start" else None
-    )
-    wait(lambda: bool(started), 120)
-    os.kill(started[0], 9)
+    os.kill(start_engine(plugin, page, "killed.gpkg"), 9)
     wait(lambda: not plugin.runs.running, 30)
     REPORT["after_kill"] = REPORT["messages"][-1]
     REPORT["usable_after_kill"] = page.run.isEnabled()
@@ -199,16 +192,22 @@ def kill_the_engine(plugin, page):
 
 def die_while_running(plugin, page):
     """QGIS itself is killed, in the middle of a run: nothing of it can tell the engine."""
-    page.output.setFilePath(str(FOLDER / "orphan.gpkg"))
+    REPORT["engine_pid"] = start_engine(plugin, page, "orphan.gpkg")
+    wait(lambda: page.bar.value() > 0, 120)
+    (FOLDER / "report.json").write_text(json.dumps(REPORT), encoding="utf-8")
+    os.kill(os.getpid(), 9)
+
+
+def start_engine(plugin, page, output):
+    """Press Run and wait for the process id that the engine tells."""
+    page.output.setFilePath(str(FOLDER / output))
     started = []
     page.run.click()
     plugin.runs._task.engine_event.connect(
         lambda event: started.append(event["pid"]) if event["event"] == "start" else None
     )
-    wait(lambda: bool(started) and page.bar.value() > 0, 120)
-    REPORT["engine_pid"] = started[0]
-    (FOLDER / "report.json").write_text(json.dumps(REPORT), encoding="utf-8")
-    os.kill(os.getpid(), 9)
+    wait(lambda: bool(started), 120)
+    return started[0]
 
 
 def arriving():
