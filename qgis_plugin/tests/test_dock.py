@@ -13,7 +13,7 @@ from qgis.PyQt.QtWidgets import QMainWindow, QWidget
 from remotesam_qgis import settings
 from remotesam_qgis.dock import Dock
 from remotesam_qgis.engine.info import EngineInfo
-from remotesam_qgis.options import OptionsPage, diagnostics
+from remotesam_qgis.options import OptionsPage
 from remotesam_qgis.run_controller import RunController
 from remotesam_qgis.task import EngineTask
 
@@ -296,7 +296,9 @@ def test_the_options_page_checks_and_keeps(profile, fake_engine, qgis_new_projec
     page.apply()
     assert settings.environment()["REMOTESAM_MODELS"] == str(tmp_path)
     assert settings.engine().origin == "the options page"
-    report = json.loads(diagnostics())
+    page.copy.click()
+    assert page.copy.text() == "Copied"
+    report = json.loads(QgsApplication.clipboard().text())
     assert report["engine"]["command"] == [str(fake_engine)]
     assert report["doctor"]["remotesam"] == "0.0-fake"
     page.engine.setFilePath(str(tmp_path / "nothing"))
