@@ -54,6 +54,7 @@ class Stock:
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
         self.image_size = int(network.image_size)
+        self.device = str(next(network.parameters()).device)
         self.network_calls = NetworkCalls()
 
     def propose(self, queries: Sequence[Query]) -> list[StockProposals]:

@@ -63,7 +63,7 @@ class Mosaic:
 class NoModel:
     """In the model's place; no tile is segmented here."""
 
-    name, digest, image_size = "none", "0" * 64, 0
+    name, digest, image_size, device = "none", "0" * 64, 0, "none"
     network_calls = NetworkCalls()
 
 

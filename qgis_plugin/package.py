@@ -2,12 +2,17 @@
 """Build the plugin's zip: `python qgis_plugin/package.py` writes dist/remotesam_qgis-<version>.zip beside it.
 
 Standard library only. The same sources give the same bytes: names are sorted, times and modes are fixed.
+
+The addresses in metadata.txt are placeholders at example.org. Who publishes the plugin gives the real ones:
+
+    python qgis_plugin/package.py --release --repository https://host/owner/name --email who@host
 """
 
 from __future__ import annotations
 
 import argparse
 import configparser
+import re
 import zipfile
 from pathlib import Path
 
@@ -19,18 +24,47 @@ KEPT = {".py", ".svg", ".txt", ".json", ".qm"}
 EPOCH = (2026, 1, 1, 0, 0, 0)
 
 
+PLACEHOLDER = "example.org"
+
+
 def main() -> None:
     """Build the zip and print its path."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=HERE / "dist", help="folder to write to")
-    print(build(parser.parse_args().output))
+    parser.add_argument(
+        "--repository", metavar="URL", help="public repository; also the homepage, and /issues the tracker"
+    )
+    parser.add_argument("--email", metavar="ADDRESS", help="address of the maintainer")
+    parser.add_argument("--release", action="store_true", help="refuse to build with placeholders")
+    args = parser.parse_args()
+    text = metadata(args.repository, args.email)
+    left = [line for line in text.splitlines() if PLACEHOLDER in line]
+    if args.release and left:
+        parser.error(f"metadata.txt: {', '.join(left)}; a release needs --repository URL and --email ADDRESS")
+    print(build(args.output, text))
 
 
-def build(folder: Path) -> Path:
+def metadata(repository: str | None = None, email: str | None = None) -> str:
+    """The text of metadata.txt, with the maintainer's addresses where they are given."""
+    given = {"email": email}
+    if repository:
+        home = repository.rstrip("/")
+        given |= {"repository": home, "homepage": home, "tracker": f"{home}/issues"}
+    text = (PLUGIN / "metadata.txt").read_text(encoding="utf-8")
+    for key, value in given.items():
+        if value:
+            text = re.sub(rf"(?m)^{key}=.*$", lambda _, line=f"{key}={value}": line, text)
+    return text
+
+
+def build(folder: Path, text: str | None = None) -> Path:
     """Write the zip.
 
     Args:
         folder: Where to; made when it is not there.
+        text: What metadata.txt is to hold; None = what it holds.
 
     Returns:
         Path of the zip.
@@ -42,7 +76,8 @@ def build(folder: Path) -> Path:
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, path.read_bytes())
+            is_metadata = text is not None and path == PLUGIN / "metadata.txt"
+            archive.writestr(entry, text.encode() if is_metadata else path.read_bytes())
     return target
 
 
@@ -58,9 +93,9 @@ def files() -> dict[str, Path]:
 
 def version() -> str:
     """The version in metadata.txt."""
-    metadata = configparser.ConfigParser(interpolation=None)
-    metadata.read(PLUGIN / "metadata.txt", encoding="utf-8")
-    return metadata["general"]["version"]
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(PLUGIN / "metadata.txt", encoding="utf-8")
+    return parser["general"]["version"]
 
 
 if __name__ == "__main__":

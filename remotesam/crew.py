@@ -51,7 +51,8 @@ def crew_of(
             executor = SerialExecutor(bench) if place == "serial" else ThreadExecutor(bench, THREADS)
             if model and len(RunStore(job.run_url).finished("tiles")) < len(job.grid):
                 listener("stage", name="load_model", total=None)
-                _ = bench.segmenter  # a missing model must end the run here, not every tile on its own
+                # Asked for now: a missing model must end the run here, not every tile on its own.
+                listener("model", name=bench.segmenter.name, device=bench.segmenter.device)
         else:
             from remotesam.cluster import DaskExecutor
 

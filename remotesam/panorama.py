@@ -172,7 +172,7 @@ def segment_panorama(
     try:
         with crew_of(job, segmenter, cancel, listener, executor, model=unfinished) as crew:
             work = _Work(job, store, crew)
-            listener("start", run_dir=run_dir, **start_fields(config, name, output, len(layout)))
+            listener("start", run_dir=run_dir, **start_fields(name, output, len(layout)))
             valid = work.segment()
             joined, edges = work.join()
     except Cancelled:
@@ -204,14 +204,13 @@ def segment_panorama(
     return PanoramaResult(output, objects, labels, run_dir, coverage, stats, work.failed)
 
 
-def start_fields(config: Config, model: str, output: str, total: int) -> dict[str, Any]:
+def start_fields(model: str, output: str, total: int) -> dict[str, Any]:
     """What the event that starts a run tells, see `remotesam.protocol`."""
     return {
         "protocol": PROTOCOL,
         "version": __version__,
         "pid": os.getpid(),
         "tiles": total,
-        "device": config.device,
         "model": model,
         "output": output,
         "live": None,

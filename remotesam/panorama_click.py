@@ -107,10 +107,11 @@ def segment_clicked(
 
         listener("stage", name="load_model", total=None)
         predictor = load_video(config.model, device=config.device)
+        listener("model", name=config.model, device=str(next(predictor.parameters()).device))
     chip = raster.read(raster.spec.window)
     sampler = Sampler(chip.image, place.grid, None if chip.valid.all() else chip.valid)
     total = sum(len(order) for order, _ in steps)
-    listener("start", **start_fields(config, config.model, output, total))
+    listener("start", **start_fields(config.model, output, total))
     listener("stage", name="tiles", total=total)
     logits: dict[int, NDArray[np.float16]] = {}
     doubted = 0

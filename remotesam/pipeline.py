@@ -244,7 +244,6 @@ def _start_fields(job: Job, model: str, output: str, live: LivePreview | None) -
         "version": __version__,
         "pid": os.getpid(),
         "tiles": sum(len(one.grid) for one in job.scales()),
-        "device": job.config.device,
         "model": model,
         "output": output,
         "live": str(live.path) if live else None,

@@ -4,8 +4,9 @@ JSON lines, UTF-8, one object per line, flushed one by one. Standard output carr
 else; whatever a library prints goes to standard error. Events of `segment --progress json`:
 
 ```
-{"event": "start", "protocol": 1, "version", "pid", "tiles", "device", "output", "live", "layer", "crs"}
+{"event": "start", "protocol": 1, "version", "pid", "tiles", "model", "output", "live", "layer", "crs"}
 {"event": "stage", "name": "load_model" | "tiles" | "seams" | "polygons" | "write"}
+{"event": "model", "name", "device"}
 {"event": "cluster", "dashboard", "workers"}
 {"event": "tile", "done", "total", "bbox", "segments", "committed", "eta_s", "worker", "worker_rate"}
 {"event": "warning", "code", "message"}
@@ -14,8 +15,10 @@ else; whatever a library prints goes to standard error. Events of `segment --pro
 ```
 
 `live` names a growing GeoPackage of provisional polygons (null where there is none), `output` the final file;
-`bbox` is [west, south, east, north] in the raster's CRS; `worker` who made the tile on a cluster,
-`worker_rate` how many tiles per second it makes (null at first). A reader ignores what it does not know.
+`model` follows when this process has loaded one, with the device it really is on ("cpu", "cuda:0", "mps"):
+there is none when no tile is left to segment, or when the workers of a cluster load their own. `bbox` is
+[west, south, east, north] in the raster's CRS; `worker` who made the tile on a cluster, `worker_rate` how
+many tiles per second it makes (null at first). A reader ignores what it does not know.
 Exit codes: 0 done, 1 error, 2 bad arguments, 3 cancelled with every finished tile kept.
 
 The controlling side writes `cancel` and a newline to standard input to stop the run. The end of standard

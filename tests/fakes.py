@@ -25,7 +25,7 @@ class Fixed:
 class ColourSegmenter:
     """Proposes every 4-connected region of one colour but black; its score follows from the colour."""
 
-    name, digest, image_size = "colours", "0" * 64, 64
+    name, digest, image_size, device = "colours", "0" * 64, 64, "cpu"
 
     def __init__(self) -> None:
         self.network_calls = NetworkCalls()
@@ -38,7 +38,7 @@ class ColourSegmenter:
 class ScriptedSegmenter:
     """Answers the n-th query with the n-th list of candidates, and remembers what it was asked."""
 
-    name, digest, image_size = "script", "1" * 64, 64
+    name, digest, image_size, device = "script", "1" * 64, 64, "cpu"
 
     def __init__(self, *answers: Sequence[Candidate]) -> None:
         self.answers = list(answers)

@@ -20,7 +20,7 @@ PAINTS = np.array(
 class PaintSegmenter:
     """Proposes every 4-connected region of one of the paints; colours that sampling mixed are in none."""
 
-    name, digest, image_size = "paints", "2" * 64, 64
+    name, digest, image_size, device = "paints", "2" * 64, 64, "cpu"
 
     def __init__(self) -> None:
         self.network_calls = NetworkCalls()

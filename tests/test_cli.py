@@ -111,6 +111,9 @@ def test_progress_json_is_all_that_standard_output_carries(scene, tmp_path):
     events = [json.loads(line) for line in out.splitlines()]
     assert events[0]["event"] == "start"
     assert events[0]["protocol"] == 1
+    (model,) = [e for e in events if e["event"] == "model"]
+    assert model["name"] == "nano"
+    assert model["device"].split(":")[0] in ("cpu", "cuda", "mps"), "the device in use, not the setting"
     assert [e["done"] for e in events if e["event"] == "tile"] == list(range(1, 10))
     assert events[-1]["event"] == "done"
     assert events[-1]["features"] == len(gpd.read_file(tmp_path / "o.gpkg", layer="segments"))

@@ -20,7 +20,7 @@ from . import settings
 from .click_page import ClickPage
 from .engine import info
 from .engine.locate import EngineError
-from .options import diagnostics, install_help
+from .options import DiagnosticsButton, install_help
 from .segment_page import SegmentPage
 from .settings import tr
 from .task import CallTask
@@ -117,10 +117,8 @@ class Dock(QgsDockWidget):
     def _build_footer(self) -> QHBoxLayout:
         self.engine_label = QLabel("")
         self.engine_label.setStyleSheet("color: gray")
-        copy = QPushButton(tr("Copy diagnostics"))
+        copy = DiagnosticsButton()
         copy.setFlat(True)
-        copy.setToolTip(tr("Versions and engine state for a bug report, on the clipboard."))
-        copy.clicked.connect(lambda: QgsApplication.clipboard().setText(diagnostics()))
         row = QHBoxLayout()
         row.addWidget(self.engine_label, 1)
         row.addWidget(copy)

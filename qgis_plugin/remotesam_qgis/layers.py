@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from osgeo import gdal
@@ -19,6 +20,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRectangle,
     QgsSingleBandGrayRenderer,
+    QgsUnitTypes,
     QgsVectorLayer,
 )
 from qgis.PyQt import sip
@@ -121,18 +123,48 @@ def _writable(folder: Path) -> bool:
     return True
 
 
-def pixel_area(layer: QgsRasterLayer) -> float | None:
-    """Ground area of the raster's centre pixel in m², measured on the ellipsoid; None without a CRS."""
-    if not layer.crs().isValid():
+@dataclass(frozen=True)
+class PixelArea:
+    """What a pixel at the centre of a raster covers.
+
+    Attributes:
+        area: In `unit`; positive.
+        unit: The raster's map unit squared, "m²" or "ft²"; "m²" on the ellipsoid where map units are degrees.
+        ground: In m² on the ellipsoid; differs from map units where a projection stretches.
+    """
+
+    area: float
+    unit: str
+    ground: float
+
+    def at_overview(self, level: int | None) -> PixelArea:
+        """The same for a pixel of an overview, usually of half the size per level; None = full resolution."""
+        share = 1 if level is None else 4 ** (level + 1)
+        return PixelArea(self.area * share, self.unit, self.ground * share)
+
+    def pixels(self, area: float) -> int:
+        """An area in `unit` as a whole number of pixels."""
+        return round(area / self.area)
+
+
+def pixel_area(layer: QgsRasterLayer) -> PixelArea | None:
+    """Area of the raster's centre pixel; None without a CRS."""
+    crs = layer.crs()
+    if not crs.isValid():
         return None
     measure = QgsDistanceArea()
-    measure.setSourceCrs(layer.crs(), QgsProject.instance().transformContext())
-    measure.setEllipsoid(layer.crs().ellipsoidAcronym() or "EPSG:7030")
+    measure.setSourceCrs(crs, QgsProject.instance().transformContext())
+    measure.setEllipsoid(crs.ellipsoidAcronym() or "EPSG:7030")
     centre = layer.extent().center()
     width, height = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
     pixel = QgsRectangle(centre.x(), centre.y(), centre.x() + width, centre.y() + height)
-    area = float(measure.measureArea(QgsGeometry.fromRect(pixel)))
-    return area if math.isfinite(area) and area > 0 else None
+    ground = float(measure.measureArea(QgsGeometry.fromRect(pixel)))
+    if not math.isfinite(ground) or ground <= 0:
+        return None
+    if crs.isGeographic():
+        return PixelArea(ground, "m²", ground)
+    unit = QgsUnitTypes.toAbbreviatedString(QgsUnitTypes.distanceToAreaUnit(crs.mapUnits()))
+    return PixelArea(width * height, unit, ground)
 
 
 def as_displayed(layer: QgsRasterLayer) -> dict[str, str]:

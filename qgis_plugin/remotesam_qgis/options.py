@@ -9,7 +9,7 @@ from typing import Any
 
 from qgis.core import Qgis, QgsApplication
 from qgis.gui import QgsFileWidget, QgsOptionsPageWidget, QgsOptionsWidgetFactory
-from qgis.PyQt.QtCore import QT_VERSION_STR
+from qgis.PyQt.QtCore import QT_VERSION_STR, QTimer
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
@@ -39,8 +39,8 @@ class OptionsPage(QgsOptionsPageWidget):
         self.models.lineEdit().setPlaceholderText(tr("the engine's own folder"))
         self.check = QPushButton(tr("Check"))
         self.check.clicked.connect(self.start_check)
-        self.copy = QPushButton(tr("Copy diagnostics"))
-        self.copy.clicked.connect(self.copy_diagnostics)
+        self.copy = DiagnosticsButton()
+        self._help = install_help()
         self.report = QLabel()
         self.report.setWordWrap(True)
         self._build()
@@ -58,7 +58,7 @@ class OptionsPage(QgsOptionsPageWidget):
         layout.addLayout(form)
         layout.addLayout(buttons)
         layout.addWidget(self.report)
-        layout.addWidget(install_help())
+        layout.addWidget(self._help)
         layout.addStretch(1)
 
     def apply(self) -> None:
@@ -83,6 +83,7 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def _show_answer(self, engine: Engine, answer: info.EngineInfo) -> None:
         self.check.setEnabled(True)
+        self._help.hide()
         info.save(answer, settings.info_cache())
         devices = ", ".join(answer.devices) or "?"
         present = [name for name in answer.models if answer.is_present(name)]
@@ -96,11 +97,8 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def _show_problem(self, text: str) -> None:
         self.check.setEnabled(True)
+        self._help.show()
         self.report.setText(f"<b>{tr('Not ready.')}</b> {text}")
-
-    def copy_diagnostics(self) -> None:
-        """Put everything a bug report needs on the clipboard."""
-        QgsApplication.clipboard().setText(diagnostics())
 
 
 class OptionsFactory(QgsOptionsWidgetFactory):
@@ -117,6 +115,24 @@ class OptionsFactory(QgsOptionsWidgetFactory):
     def createWidget(self, parent: QWidget | None = None) -> OptionsPage:
         """Make the page."""
         return OptionsPage(parent)
+
+
+class DiagnosticsButton(QPushButton):
+    """Puts everything a bug report needs on the clipboard, and says that it has."""
+
+    def __init__(self) -> None:
+        """Make the button."""
+        super().__init__(tr("Copy diagnostics"))
+        self.setToolTip(tr("Versions and engine state for a bug report, on the clipboard."))
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.timeout.connect(lambda: self.setText(tr("Copy diagnostics")))
+        self.clicked.connect(self._copy)
+
+    def _copy(self) -> None:
+        QgsApplication.clipboard().setText(diagnostics())
+        self.setText(tr("Copied"))
+        self._again.start(2000)
 
 
 def install_help() -> QWidget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qgis.core import Qgis, QgsApplication, QgsSettings
-from qgis.PyQt.QtCore import QCoreApplication, Qt, QTranslator
+from qgis.PyQt.QtCore import QCoreApplication, Qt, QTimer, QTranslator
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction, QPushButton
 
@@ -92,7 +92,9 @@ class RemotesamPlugin:
             QCoreApplication.removeTranslator(self._translator)
 
     def _say(self, text: str, level: int) -> None:
-        self.iface.messageBar().pushMessage("remotesam", text, Qgis.MessageLevel(level), -1)
+        bar = self.iface.messageBar()
+        # A moment later, to lie on top of QGIS's own "Task complete".
+        QTimer.singleShot(0, lambda: bar.pushMessage("remotesam", text, Qgis.MessageLevel(level), -1))
 
     def _result_arrived(self, layer) -> None:
         self.iface.setActiveLayer(layer)

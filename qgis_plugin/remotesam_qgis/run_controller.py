@@ -75,6 +75,8 @@ class RunController(QObject):
         self._task.engine_event.connect(self._take)
         self._task.log_line.connect(self._page.log.appendPlainText)
         self._task.ended.connect(self._ended)
+        for note in request.notes:
+            self._page.log.appendPlainText(note)
         self._page.log.appendPlainText("$ " + " ".join(command))
         self._page.show_started()
         QgsApplication.taskManager().addTask(self._task)
@@ -134,9 +136,9 @@ class RunController(QObject):
         text = outcome.message
         added = self._show_result(outcome)
         if done:
-            text = tr("{} segments.").format(f"{outcome.features:,}".replace(",", " "))
+            text = counted(outcome.features, tr("1 segment"), tr("{} segments")) + "."
         elif added:
-            text += " " + tr("What is there is shown as a partial result; Run continues from it.")
+            text += " " + tr("Run continues from the partial result.")
         self._page.show_ended(text, complete=done)
         levels = {"done": Qgis.MessageLevel.Success, "cancelled": Qgis.MessageLevel.Info}
         self.message.emit(text, levels.get(outcome.status, Qgis.MessageLevel.Critical))
@@ -181,7 +183,7 @@ def describe_plan(answer: Any) -> str:
         return str(answer)
     parts = []
     if "tiles" in answer:
-        parts.append(tr("{} tiles").format(answer["tiles"]))
+        parts.append(counted(int(answer["tiles"]), tr("1 tile"), tr("{} tiles")))
     for key in ("eta_s", "seconds", "estimated_seconds"):
         if isinstance(answer.get(key), (int, float)):
             parts.append(tr("about {} min").format(max(1, round(answer[key] / 60))))
@@ -190,3 +192,8 @@ def describe_plan(answer: Any) -> str:
         parts.append(tr("{:.0%} of the pixels hold data").format(answer["valid_share"]))
     parts += [str(text) for text in answer.get("warnings", ())]
     return " · ".join(parts) or tr("The engine has no objections.")
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A number of things: `one` for one of them, else `many` with the number in it."""
+    return one if count == 1 else many.format(f"{count:,}".replace(",", " "))

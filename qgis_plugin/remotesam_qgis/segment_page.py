@@ -21,6 +21,7 @@ from qgis.PyQt.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -51,6 +52,7 @@ class Request:
         extent: (west, south, east, north) in the layer's CRS, None = the whole layer.
         settings: Engine settings that differ from its defaults.
         style: Style name of the result.
+        notes: How settings typed in other units were converted, for the log.
     """
 
     layer_id: str
@@ -59,6 +61,7 @@ class Request:
     extent: tuple[float, float, float, float] | None
     settings: dict[str, Any]
     style: str
+    notes: tuple[str, ...] = ()
 
 
 class SegmentPage(QWidget):
@@ -79,6 +82,7 @@ class SegmentPage(QWidget):
         super().__init__(parent)
         self._clock = QElapsedTimer()
         self._left: float | None = None
+        self._device = ""
         self._ticker = QTimer(self)
         self._ticker.setInterval(1000)
         self._ticker.timeout.connect(self._show_time)
@@ -102,7 +106,7 @@ class SegmentPage(QWidget):
         self.raster.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.extent = QgsExtentWidget(None, QgsExtentWidget.WidgetStyle.CondensedStyle)
         self.extent.setNullValueAllowed(True, tr("Whole layer"))
-        self.extent.clear()
+        self._clear_extent()
         if canvas is not None:
             self.extent.setMapCanvas(canvas)
         self.model = QComboBox()
@@ -167,6 +171,7 @@ class SegmentPage(QWidget):
         self.bar = QProgressBar()
         self.bar.setRange(0, 100)
         self.bar.setValue(0)
+        self.bar.hide()  # nothing to show before the first run
         self.status = QLabel(tr("Ready."))
         self.status.setWordWrap(True)
         self.time = QLabel("")
@@ -222,14 +227,16 @@ class SegmentPage(QWidget):
         if self.as_displayed.isChecked():
             changed = {**as_displayed(layer), **changed}
         model = self.model.currentText().strip() or settings.cached_info().default_model
-        return Request(layer.id(), output, model, extent, changed, self.style.currentData())
+        style, notes = self.style.currentData(), tuple(self.form.conversions())
+        return Request(layer.id(), output, model, extent, changed, style, notes)
 
     def show_started(self) -> None:
         """A run has been started."""
-        self._left = None
+        self._left, self._device = None, ""
         self._clock.start()
         self._ticker.start()
         self._set_running(True)
+        self.bar.show()
         self.bar.setRange(0, 0)
         self.status.setText(tr("Starting the engine…"))
         self.time.setText("")
@@ -250,6 +257,10 @@ class SegmentPage(QWidget):
                 if event.get("committed") is not None:
                     text += tr(" · {} segments").format(f"{event['committed']:,}".replace(",", " "))
                 self.status.setText(text)
+        elif kind == "model":
+            self._device = tr(" · {name} on {device}").format(**{"name": "?", "device": "?", **event})
+        elif kind == "cluster":
+            self._device = tr(" · {} workers").format(event.get("workers", "?"))
         elif kind == "warning":
             self.log.appendPlainText(tr("Warning: ") + str(event.get("message", "")))
 
@@ -263,10 +274,11 @@ class SegmentPage(QWidget):
         """
         self._ticker.stop()
         self._set_running(False)
-        self.bar.setRange(0, 100)
-        self.bar.setValue(100 if complete else 0)
+        if complete or self.bar.maximum() == 0:  # else how far it came: the next run goes on from there
+            self.bar.setRange(0, 100)
+            self.bar.setValue(100 if complete else 0)
         self.status.setText(text)
-        self.time.setText(tr("Took {}").format(clock(self._clock.elapsed() / 1000)))
+        self.time.setText(tr("Took {}").format(clock(self._clock.elapsed() / 1000)) + self._device)
         if complete and self.output.filePath() == self._suggested:
             self._raster_changed(self.raster.currentLayer())
 
@@ -292,22 +304,27 @@ class SegmentPage(QWidget):
 
     def _raster_changed(self, layer: Any) -> None:
         if not isinstance(layer, QgsRasterLayer):
-            self.form.show_pixel_area(None)
+            self.form.show_pixel(None)
             return
         self.extent.setOutputCrs(layer.crs() if layer.crs().isValid() else QgsProject.instance().crs())
         self.extent.setOriginalExtent(layer.extent(), layer.crs())
-        self.extent.clear()  # an extent drawn on the raster before says nothing about this one
-        self.form.show_pixel_area(pixel_area(layer))
+        self._clear_extent()  # an extent drawn on the raster before says nothing about this one
+        self.form.show_pixel(pixel_area(layer))
         if self.output.filePath() == self._suggested:
             self._suggested = default_output(layer)
             self.output.setFilePath(self._suggested)
+
+    def _clear_extent(self) -> None:
+        self.extent.clear()
+        for line in self.extent.findChildren(QLineEdit):
+            line.deselect()  # QGIS leaves the words for "nothing" selected
 
     def _show_time(self) -> None:
         text = tr("Elapsed {}").format(clock(self._clock.elapsed() / 1000))
         if self._left is not None:
             self._left = max(0.0, self._left - 1.0)
             text += tr(" · about {} left").format(clock(self._left))
-        self.time.setText(text)
+        self.time.setText(text + self._device)
 
 
 _STAGES = {

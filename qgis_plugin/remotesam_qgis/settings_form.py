@@ -9,10 +9,11 @@ from qgis.gui import QgsDoubleSpinBox, QgsSpinBox
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from .engine.settings_schema import Setting, read_settings
+from .area_box import LARGEST, AreaBox
+from .engine.settings_schema import Setting, overview_level, read_settings
+from .layers import PixelArea
 from .settings import tr
 
-LARGEST = 2**31 - 1
 OWN_WIDGETS = ("model", "aoi")
 """Settings the panel asks for elsewhere."""
 
@@ -26,8 +27,8 @@ class SettingsForm(QWidget):
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._body: QWidget | None = None
-        self._widgets: dict[str, tuple[Setting, QWidget, QLabel]] = {}
-        self._pixel_area: float | None = None
+        self._widgets: dict[str, tuple[Setting, QWidget]] = {}
+        self._pixel: PixelArea | None = None
 
     def show_schema(self, schema: Mapping[str, Any]) -> None:
         """Build the rows for a schema; values that were changed stay where the setting still exists."""
@@ -51,7 +52,7 @@ class SettingsForm(QWidget):
                 form.addRow(heading)
             self._add_row(form, setting)
         self.set_values(kept)
-        self.show_pixel_area(self._pixel_area)
+        self.show_pixel(self._pixel)
 
     def names(self) -> list[str]:
         """Names of the settings on the form."""
@@ -59,7 +60,7 @@ class SettingsForm(QWidget):
 
     def changed(self) -> dict[str, Any]:
         """The settings whose value differs from the engine's default, ready for its command line."""
-        values = {name: _read(setting, widget) for name, (setting, widget, _) in self._widgets.items()}
+        values = {name: _read(setting, widget) for name, (setting, widget) in self._widgets.items()}
         return {
             name: value
             for name, value in values.items()
@@ -70,57 +71,50 @@ class SettingsForm(QWidget):
         """Set some values; names the form does not have are left out, others keep theirs."""
         for name, value in values.items():
             if name in self._widgets:
-                setting, widget, _ = self._widgets[name]
+                setting, widget = self._widgets[name]
                 _write(setting, widget, value)
 
     def reset(self) -> None:
         """Put every setting back to the engine's default."""
-        for setting, widget, _ in self._widgets.values():
+        for setting, widget in self._widgets.values():
             _write(setting, widget, _default(setting))
 
-    def show_pixel_area(self, square_metres: float | None) -> None:
-        """Say next to areas in pixels what they are on the ground.
+    def show_pixel(self, pixel: PixelArea | None) -> None:
+        """Tell the areas of the form what a pixel of the raster covers.
 
         Args:
-            square_metres: Area of one pixel; None = not known.
+            pixel: A pixel at full resolution; None = not known.
         """
-        self._pixel_area = square_metres
-        for name, (_, widget, note) in self._widgets.items():
-            if name.endswith("_area"):
-                pixels = widget.value()
-                note.setText("" if square_metres is None else f"≈ {_area(pixels * square_metres)}")
+        self._pixel = pixel
+        for box in self._areas():
+            box.show_pixel(None if pixel is None else pixel.at_overview(self._overview()))
+
+    def conversions(self) -> list[str]:
+        """A line for every area that was not typed in pixels."""
+        return [text for text in (box.conversion() for box in self._areas()) if text]
+
+    def _areas(self) -> list[AreaBox]:
+        return [widget for _, widget in self._widgets.values() if isinstance(widget, AreaBox)]
+
+    def _overview(self) -> int | None:
+        setting, widget = self._widgets.get("overview", (None, None))
+        return overview_level(_read(setting, widget)) if setting is not None else None
 
     def _add_row(self, form: QFormLayout, setting: Setting) -> None:
         label = QLabel(setting.title)
         widget = _MAKERS[setting.kind](setting)
-        note = QLabel("")
-        note.setStyleSheet("color: gray")
         tip = f"<p>{setting.help}</p><p><code>--{setting.name.replace('_', '-')}</code></p>"
         for part in (label, widget):
             part.setToolTip(tip)
         widget.setObjectName(setting.name)
-        if setting.name.endswith("_area"):
-            box = QWidget()
-            inner = QVBoxLayout(box)
-            inner.setContentsMargins(0, 0, 0, 0)
-            inner.setSpacing(0)
-            inner.addWidget(widget)
-            inner.addWidget(note)
-            widget.setSuffix(" px")
-            widget.valueChanged.connect(lambda _: self.show_pixel_area(self._pixel_area))
-            form.addRow(label, box)
-        elif setting.kind == "bool":
+        if setting.name == "overview" and isinstance(widget, QLineEdit):
+            widget.textChanged.connect(lambda _: self.show_pixel(self._pixel))
+        if setting.kind == "bool":
             widget.setText(setting.title)
             form.addRow(widget)
         else:
             form.addRow(label, widget)
-        self._widgets[setting.name] = (setting, widget, note)
-
-
-def _area(square_metres: float) -> str:
-    if square_metres < 10_000:
-        return f"{square_metres:.3g} m²" if square_metres < 100 else f"{square_metres:.0f} m²"
-    return f"{square_metres / 10_000:.3g} ha" if square_metres < 1e6 else f"{square_metres / 1e6:.4g} km²"
+        self._widgets[setting.name] = (setting, widget)
 
 
 def _make_bool(setting: Setting) -> QCheckBox:
@@ -174,6 +168,7 @@ def _make_text(setting: Setting) -> QWidget:
 
 
 _MAKERS: Mapping[str, Callable[[Setting], QWidget]] = {
+    "area": AreaBox,
     "bool": _make_bool,
     "choice": _make_choice,
     "integer": _make_integer,
@@ -189,6 +184,8 @@ def _default(setting: Setting) -> Any:
 
 
 def _read(setting: Setting, widget: QWidget) -> Any:
+    if setting.kind == "area":
+        return widget.pixels()
     if setting.kind == "bool":
         return widget.isChecked()
     if setting.kind == "integer":
@@ -200,7 +197,9 @@ def _read(setting: Setting, widget: QWidget) -> Any:
 
 
 def _write(setting: Setting, widget: QWidget, value: Any) -> None:
-    if setting.kind == "bool":
+    if setting.kind == "area":
+        widget.set_pixels(int(value or 0))
+    elif setting.kind == "bool":
         widget.setChecked(bool(value))
     elif setting.kind == "integer":
         widget.setValue(int(value or 0))

@@ -34,7 +34,7 @@ class EngineTask(QgsTask):
             env: Clean environment.
             cwd: Working folder.
         """
-        super().__init__(title, QgsTask.Flag.CanCancel)
+        super().__init__(title, quiet_flags())
         self._command, self._env, self._cwd = list(command), env, cwd
         self.outcome = Outcome("cancelled", 0, "Cancelled before it started.", None, True, 0, 0.0, ())
 
@@ -81,7 +81,7 @@ class CallTask(QgsTask):
             title: Shown in QGIS's task list.
             function: Called in a worker thread; may raise `EngineError`.
         """
-        super().__init__(title, QgsTask.Flag.CanCancel)
+        super().__init__(title, quiet_flags())
         self._function = function
         self._answer: Any = None
         self._error = ""
@@ -100,3 +100,12 @@ class CallTask(QgsTask):
             self.answered.emit(self._answer)
         else:
             self.failed.emit(self._error or "Cancelled.")
+
+
+def quiet_flags() -> Any:
+    """Cancellable, and without QGIS's own "Task complete", which it says of a cancelled run too.
+
+    QGIS before 3.26 has no such flag and says it after five seconds.
+    """
+    flags = QgsTask.Flag.CanCancel
+    return flags | QgsTask.Flag.Silent if hasattr(QgsTask.Flag, "Silent") else flags

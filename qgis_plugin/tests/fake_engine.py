@@ -153,13 +153,14 @@ def segment(args):
         version="0.0-fake",
         pid=os.getpid(),
         tiles=total,
-        device="cpu",
+        model="nano",
         live=args.output,
         output=args.output,
         layer="segments",
         crs="EPSG:32633",
         unknown_field=[1],
     )
+    emit("model", name="nano", device="cpu")
     emit("stage", name="tiles")
     emit("an_event_of_the_future", x=1)
     for tile in range(total):

@@ -44,6 +44,9 @@ class Feedback(QgsProcessingFeedback):
     def pushConsoleInfo(self, info):
         self.lines.append(info)
 
+    def pushInfo(self, info):
+        self.lines.append(info)
+
     def pushWarning(self, warning):
         self.lines.append(warning)
 
@@ -74,6 +77,23 @@ def test_a_run_gives_polygons_and_passes_only_what_was_changed(make_raster, fake
     assert not {"--padding", "--bands", "--tile-size", "--aoi"} & set(words), (
         "defaults are the engine's business"
     )
+
+
+def test_areas_can_be_given_in_map_units(make_raster, fake_engine, tmp_path):
+    given = {"MIN_AREA": 12.5, "MIN_AREA_UNIT": "map units", "ABSORB_AREA": 20}
+    feedback = Feedback()
+    fine = {"INPUT": str(make_raster(size=0.5)), "OUTPUT": str(tmp_path / "o.gpkg")}
+    processing.run("remotesam:segment", {**fine, **given}, feedback=feedback)
+    words = words_of(feedback)
+    assert words[words.index("--min-area") + 1] == "50"
+    assert words[words.index("--absorb-area") + 1] == "20", "each area has a unit of its own"
+    assert "Min area: 12.5 m² = 50 px (a pixel at the raster's centre is 0.25 m²)" in feedback.lines
+    plan = processing.run("remotesam:plan", {"INPUT": fine["INPUT"], **given, "OVERVIEW": "0"})
+    words = json.loads(plan["PLAN"])["arguments"]
+    assert words[words.index("--min-area") + 1] == "12"
+    photo = str(make_raster("photo.png", epsg=None))
+    with pytest.raises(QgsProcessingException, match="no CRS"):
+        processing.run("remotesam:segment", {**fine, **given, "INPUT": photo})
 
 
 def test_the_extent_reaches_the_engine_in_the_crs_of_the_raster(make_raster, fake_engine, tmp_path):
@@ -137,39 +157,57 @@ def test_panorama_plan_and_evaluate_speak_to_the_engine(make_raster, fake_engine
     assert json.loads(measures["MEASURES"]) == json.loads(Path(report).read_text())
 
 
-def test_a_model_can_use_the_result(make_raster, fake_engine, tmp_path, qgis_new_project):
+@pytest.fixture
+def model_file(tmp_path):
+    """A model with all algorithms of the provider, and one of QGIS behind them."""
     model = QgsProcessingModelAlgorithm("m", "g")
     raster = QgsProcessingParameterRasterLayer("raster")
     model.addModelParameter(raster, QgsProcessingModelParameter("raster"))
-    source = QgsProcessingModelChildParameterSource
-    segment = QgsProcessingModelChildAlgorithm("remotesam:segment")
-    segment.setChildId("segment")
-    segment.addParameterSources("INPUT", [source.fromModelParameter("raster")])
-    model.addChildAlgorithm(segment)
-    centroids = QgsProcessingModelChildAlgorithm("native:centroids")
-    centroids.setChildId("centroids")
-    centroids.addParameterSources("INPUT", [source.fromChildOutput("segment", "OUTPUT")])
-    out = QgsProcessingModelOutput("points")
-    out.setChildId("centroids")
-    out.setChildOutputName("OUTPUT")
-    centroids.setModelOutputs({"points": out})
-    model.addChildAlgorithm(centroids)
+    from_model = QgsProcessingModelChildParameterSource.fromModelParameter("raster")
+    segments = QgsProcessingModelChildParameterSource.fromChildOutput("segment", "OUTPUT")
+    views = QgsProcessingModelChildParameterSource.fromChildOutput("panorama", "OUTPUT")
+    for name, sources in (
+        ("remotesam:plan", {"INPUT": from_model}),
+        ("remotesam:segment", {"INPUT": from_model}),
+        ("remotesam:panorama", {"INPUT": from_model}),
+        ("remotesam:evaluate", {"INPUT": segments, "REFERENCE": views}),
+        ("native:centroids", {"INPUT": segments}),
+    ):
+        child = QgsProcessingModelChildAlgorithm(name)
+        child.setChildId(name.split(":")[1])
+        for parameter, source in sources.items():
+            child.addParameterSources(parameter, [source])
+        if name == "native:centroids":
+            out = QgsProcessingModelOutput("points")
+            out.setChildId("centroids")
+            out.setChildOutputName("OUTPUT")
+            child.setModelOutputs({"points": out})
+        model.addChildAlgorithm(child)
     target = tmp_path / "model.model3"
     assert model.toFile(str(target))
+    return target
+
+
+def test_all_algorithms_run_from_a_model_file(
+    make_raster, fake_engine, model_file, tmp_path, qgis_new_project
+):
     loaded = QgsProcessingModelAlgorithm()
-    assert loaded.fromFile(str(target))
+    assert loaded.fromFile(str(model_file))
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())
     loaded.initAlgorithm()
     output = next(parameter.name() for parameter in loaded.destinationParameterDefinitions())
     points = str(tmp_path / "points.gpkg")
     given = {"raster": str(make_raster()), output: points}
-    _, ok = loaded.run(given, context, QgsProcessingFeedback())
+    results, ok = loaded.run(given, context, QgsProcessingFeedback())
     assert ok
     assert QgsVectorLayer(points, "p", "ogr").featureCount() == 24
+    children = results["CHILD_RESULTS"]
+    assert set(children) == {"plan", "segment", "panorama", "evaluate", "centroids"}
+    assert children["panorama"]["SEGMENTS"] == 24
 
 
-def test_qgis_process_runs_the_installed_plugin(make_raster, fake_engine, tmp_path):
+def test_qgis_process_runs_the_installed_plugin(make_raster, fake_engine, model_file, tmp_path):
     """The plugin in an empty profile, from the command line, as a user of qgis_process meets it."""
     plugins = tmp_path / "profiles" / "default" / "python" / "plugins"
     plugins.mkdir(parents=True)
@@ -182,14 +220,23 @@ def test_qgis_process_runs_the_installed_plugin(make_raster, fake_engine, tmp_pa
     )
     if program is None:
         pytest.skip("qgis_process is not installed")
-    done = subprocess.run(
-        [program, "run", "remotesam:segment", "--", f"INPUT={make_raster()}", f"OUTPUT={tmp_path}/p.gpkg"],
-        env={**os.environ, "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "SEGMENTS:\t24" in done.stdout
+
+    def run(what, *words):
+        done = subprocess.run(
+            [program, "run", what, "--", *words],
+            env={**os.environ, "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    raster = make_raster()
+    said = run("remotesam:segment", f"INPUT={raster}", f"OUTPUT={tmp_path}/p.gpkg")
+    assert "SEGMENTS:\t24" in said
+    assert "Model nano on cpu" in said
     assert QgsVectorLayer(f"{tmp_path}/p.gpkg", "p", "ogr").featureCount() == 24
+    said = run(str(model_file), f"raster={raster}", f"centroids:points={tmp_path}/points.gpkg")
+    assert QgsVectorLayer(f"{tmp_path}/points.gpkg", "p", "ogr").featureCount() == 24, said

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsRectangle
 from qgis.PyQt.QtCore import QCoreApplication, Qt, QThread
-from qgis.PyQt.QtWidgets import QMainWindow
+from qgis.PyQt.QtWidgets import QMainWindow, QWidget
 
 from remotesam_qgis import settings
 from remotesam_qgis.dock import Dock
 from remotesam_qgis.engine.info import EngineInfo
-from remotesam_qgis.options import OptionsPage, diagnostics
+from remotesam_qgis.options import OptionsPage
 from remotesam_qgis.run_controller import RunController
 from remotesam_qgis.task import EngineTask
 
@@ -170,6 +170,40 @@ def test_what_is_changed_in_the_advanced_form_reaches_the_engine(panel):
     assert form.changed() == {}
 
 
+def test_an_area_typed_in_map_units_reaches_the_engine_in_pixels(panel, make_raster):
+    dock, controller, _ = panel
+    layer = QgsRasterLayer(str(make_raster("fine.tif", size=0.5)), "fine")
+    QgsProject.instance().addMapLayer(layer)
+    page, box = dock.segment, dock.segment.form.findChild(QWidget, "min_area")
+    page.raster.setLayer(layer)
+    assert [box.unit.itemText(i) for i in range(box.unit.count())] == ["px", "m²"]
+    box.unit.setCurrentText("m²")
+    assert box.number.value() == 25.0, "the same area, in another unit"
+    assert page.form.changed() == {}
+    box.number.setValue(12.5)
+    page.form.set_values({"overview": "0"})
+    assert page.form.changed()["min_area"] == 12, "pixels of the overview are four times as large"
+    page.form.set_values({"overview": ""})
+    assert page.form.changed() == {"min_area": 50}
+    page.run.click()
+    wait_for(lambda: not controller.running)
+    log = page.log.toPlainText()
+    assert "Min area: 12.5 m² = 50 px (a pixel at the raster's centre is 0.25 m²)" in log
+    assert "--min-area 50" in log
+    photo = QgsRasterLayer(str(make_raster("photo.png", epsg=None)), "photo")
+    QgsProject.instance().addMapLayer(photo)
+    page.raster.setLayer(photo)
+    assert page.form.changed() == {"min_area": 50}, "without a CRS there are pixels only"
+    assert box.unit.count() == 1
+
+
+def test_the_page_names_the_device_the_engine_works_on(panel):
+    dock, controller, _ = panel
+    dock.segment.run.click()
+    wait_for(lambda: not controller.running)
+    assert dock.segment.time.text().endswith("nano on cpu")
+
+
 def test_a_setting_unknown_to_this_plugin_appears_by_itself(panel):
     dock, _, _ = panel
     schema = {
@@ -262,7 +296,9 @@ def test_the_options_page_checks_and_keeps(profile, fake_engine, qgis_new_projec
     page.apply()
     assert settings.environment()["REMOTESAM_MODELS"] == str(tmp_path)
     assert settings.engine().origin == "the options page"
-    report = json.loads(diagnostics())
+    page.copy.click()
+    assert page.copy.text() == "Copied"
+    report = json.loads(QgsApplication.clipboard().text())
     assert report["engine"]["command"] == [str(fake_engine)]
     assert report["doctor"]["remotesam"] == "0.0-fake"
     page.engine.setFilePath(str(tmp_path / "nothing"))

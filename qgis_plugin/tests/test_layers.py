@@ -14,6 +14,7 @@ from qgis.core import (
 )
 
 from remotesam_qgis.layers import (
+    PixelArea,
     ResultGroup,
     SourceError,
     as_displayed,
@@ -55,12 +56,31 @@ def test_an_image_without_georeference_lands_on_itself(make_raster, tmp_path, qg
     assert (tmp_path / "photo.pixels.vrt").stat().st_mtime_ns == before, "a new file could not be resumed"
 
 
-def test_the_area_of_a_pixel_is_measured_on_the_ground(make_raster, qgis_new_project):
-    utm = QgsRasterLayer(str(make_raster("utm.tif", size=2.0)), "utm")
-    assert pixel_area(utm) == pytest.approx(4.0, rel=0.01)
+def test_the_area_of_a_pixel_is_in_map_units_and_in_metres_where_those_are_degrees(
+    make_raster, qgis_new_project
+):
+    utm = pixel_area(QgsRasterLayer(str(make_raster("utm.tif", size=2.0)), "utm"))
+    assert (utm.area, utm.unit) == (4.0, "m²")
+    assert utm.ground == pytest.approx(4.0, rel=0.01)
     degree = QgsRasterLayer(str(make_raster("ll.tif", epsg=4326, west=10, north=60.0, size=0.001)), "ll")
-    assert pixel_area(degree) == pytest.approx(111.4 * 55.8, rel=0.02)  # one thousandth of a degree at 60° N
+    pixel = pixel_area(degree)
+    assert pixel.unit == "m²"
+    assert pixel.area == pixel.ground == pytest.approx(111.4 * 55.8, rel=0.02)  # 0.001 degrees at 60° N
+    feet = QgsRasterLayer(str(make_raster("ft.tif", epsg=2263, west=984000, north=210000, size=3.0)), "ft")
+    assert (pixel_area(feet).area, pixel_area(feet).unit) == (9.0, "ft²")
+    assert pixel_area(feet).ground == pytest.approx(9 * 0.0929, rel=0.01)
+    web = QgsRasterLayer(str(make_raster("web.tif", epsg=3857, west=0, north=8399738, size=2.0)), "web")
+    assert pixel_area(web).area == 4.0
+    assert pixel_area(web).ground == pytest.approx(1.0, rel=0.02), "at 60° N Web Mercator doubles lengths"
     assert pixel_area(QgsRasterLayer(str(make_raster("p.png", epsg=None)), "p")) is None
+
+
+def test_areas_become_whole_pixels_of_the_level_that_is_read():
+    pixel = PixelArea(0.25, "m²", 0.25)
+    assert pixel.pixels(10.1) == 40
+    assert pixel.at_overview(None) == pixel
+    assert pixel.at_overview(0).pixels(10.1) == 10
+    assert pixel.at_overview(1).area == 4.0
 
 
 def test_an_extent_is_moved_to_the_raster_and_clipped(make_raster, qgis_new_project):

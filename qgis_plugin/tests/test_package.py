@@ -75,6 +75,29 @@ def test_metadata_is_complete_and_true():
     assert package.version() in general["changelog"]
 
 
+def test_a_release_has_the_maintainers_addresses_or_is_not_built(tmp_path):
+    def run(*words):
+        command = [sys.executable, package.__file__, "--output", str(tmp_path), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+    refused = run("--release")
+    assert refused.returncode == 2
+    for left in ("email=", "repository=", "tracker=", "homepage=", "--repository", "--email"):
+        assert left in refused.stderr
+    assert run("--release", "--repository", "https://git.host/us/remotesam").returncode == 2, "no address yet"
+    assert not list(tmp_path.glob("*.zip"))
+    done = run("--release", "--repository", "https://git.host/us/remotesam/", "--email", "us@git.host")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(done.stdout.strip()) as archive:
+        made = configparser.ConfigParser(interpolation=None)
+        made.read_string(archive.read("remotesam_qgis/metadata.txt").decode())
+    general = made["general"]
+    assert general["repository"] == general["homepage"] == "https://git.host/us/remotesam"
+    assert general["tracker"] == "https://git.host/us/remotesam/issues"
+    assert general["email"] == "us@git.host"
+    assert "external dependency" in general["about"], "the rest is as it was"
+
+
 def test_nothing_outside_qgis_and_the_standard_library_is_imported():
     allowed = set(sys.stdlib_module_names) | {"qgis", "osgeo", "processing"}
     for path in SOURCES:

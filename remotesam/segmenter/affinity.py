@@ -109,7 +109,7 @@ class AffinitySegmenter:
         self.image_size: int = model.image_size
         self.network_calls = NetworkCalls()
         self._model, self._scorer = model, scorer
-        self._device = next(model.parameters()).device
+        self.device = str(next(model.parameters()).device)
         self._recent: deque[tuple[int, _Cut]] = deque(maxlen=_RECENT)
 
     def propose(self, queries: Sequence[Query]) -> list[AffinityProposals]:
@@ -156,7 +156,7 @@ class AffinitySegmenter:
     def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give the (S/4, S/4, C) embedding of a (H, W, 3) uint8 RGB image, zero mean over C."""
         size = (self.image_size, self.image_size)
-        values = torch.from_numpy(np.ascontiguousarray(image)).to(self._device).permute(2, 0, 1).float() / 255
+        values = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1).float() / 255
         values = F.interpolate(values[None], size, mode="bilinear", antialias=True)
         mean, std = (values.new_tensor(v).view(1, 3, 1, 1) for v in (_MEAN, _STD))
         fine = self._model.image_encoder((values - mean) / std)["backbone_fpn"][0]

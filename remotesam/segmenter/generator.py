@@ -52,6 +52,11 @@ class Sam2Segmenter:
         return self._backend.image_size
 
     @property
+    def device(self) -> str:
+        """Where it computes."""
+        return str(self._backend.device)
+
+    @property
     def network_calls(self) -> NetworkCalls:
         """Running totals of the work done."""
         return self._backend.calls

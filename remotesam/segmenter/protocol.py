@@ -116,6 +116,11 @@ class Segmenter(Protocol):
         ...
 
     @property
+    def device(self) -> str:
+        """Where it computes, as torch names it: "cpu", "cuda:0", "mps"."""
+        ...
+
+    @property
     def network_calls(self) -> NetworkCalls:
         """Running totals of the work done."""
         ...

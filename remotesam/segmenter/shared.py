@@ -39,6 +39,11 @@ class SharedSegmenter:
         return self._segmenter.image_size
 
     @property
+    def device(self) -> str:
+        """Where it computes."""
+        return self._segmenter.device
+
+    @property
     def network_calls(self) -> NetworkCalls:
         """Running totals of the work done."""
         return self._segmenter.network_calls

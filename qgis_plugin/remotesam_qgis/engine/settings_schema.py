@@ -36,6 +36,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 OTHER = "Other"
 
+SPELLED: Mapping[str, str] = {"iou": "IoU", "nms": "NMS", "crs": "CRS", "dst": "output"}
+"""Words of settings' names as people read them."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -43,7 +46,8 @@ class Setting:
 
     Attributes:
         name: Name in the schema, `tile_size`; its option is `--tile-size`.
-        kind: "bool", "choice", "integer", "number" or "text". Text is passed on as typed.
+        kind: "bool", "choice", "integer", "number", "area" (a whole number of pixels that can be typed in
+            map units) or "text". Text is passed on as typed.
         default: Default value; None = the engine decides.
         minimum: Smallest value, None = no limit.
         maximum: Largest value, None = no limit.
@@ -66,7 +70,7 @@ class Setting:
     @property
     def title(self) -> str:
         """The name for people: `tile_size` is "Tile size"."""
-        words = self.name.replace("_", " ").replace("iou", "IoU").replace("nms", "NMS").replace("crs", "CRS")
+        words = " ".join(SPELLED.get(word, word) for word in self.name.split("_"))
         return words[:1].upper() + words[1:]
 
     @property
@@ -100,6 +104,11 @@ def read_settings(schema: Mapping[str, Any], without: tuple[str, ...] = ()) -> l
     )
 
 
+def overview_level(text: Optional[str]) -> Optional[int]:
+    """The level that the setting `overview` names; None = full resolution."""
+    return int(text) if text and text.isdecimal() else None
+
+
 def _setting(name: str, about: Mapping[str, Any], group: str) -> Setting:
     variants = about.get("anyOf", [about])
     typed = [variant for variant in variants if variant.get("type") != "null"]
@@ -112,6 +121,8 @@ def _setting(name: str, about: Mapping[str, Any], group: str) -> Setting:
         kind = "choice"
     elif nullable or len(typed) > 1:  # an empty text says "the engine decides"; a spin box cannot
         kind = "text"
+    elif kind == "integer" and name.endswith("_area"):
+        kind = "area"
     if kind == "text" and not choices:
         choices = tuple(word for word in hint.split("|") if word.isalpha() and word.islower())
     return Setting(

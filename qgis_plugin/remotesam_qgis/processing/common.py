@@ -7,24 +7,30 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingAlgorithm,
+    QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingOutputNumber,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+    QgsRasterLayer,
     QgsVectorLayer,
 )
 
 from .. import settings
+from ..area_box import PIXELS, conversion
 from ..engine.locate import EngineError, ask
 from ..engine.protocol import Job
 from ..engine.runner import Outcome, run
-from ..engine.settings_schema import Setting, read_settings
-from ..layers import SourceError, source_of
+from ..engine.settings_schema import Setting, overview_level, read_settings
+from ..layers import SourceError, pixel_area, source_of
 from ..styling import apply_style
 
 ELSEWHERE = ("model", "aoi")
@@ -32,6 +38,10 @@ ELSEWHERE = ("model", "aoi")
 
 MAPS_ONLY = ("tile_size", "padding", "dst_crs", "overview")
 """Settings without a meaning on a panorama."""
+
+
+UNIT_SUFFIX = "_UNIT"
+MAP_UNITS = "map units"
 
 
 class StyleSegments(QgsProcessingLayerPostProcessorInterface):
@@ -53,6 +63,35 @@ class StyleSegments(QgsProcessingLayerPostProcessorInterface):
             apply_style(layer, settings.get(settings.STYLE, "random"))
 
 
+class WritesSegments(QgsProcessingAlgorithm):
+    """What the algorithms that segment have in common: their output."""
+
+    def add_outputs(self) -> None:
+        """Declare the output parameter and the count; called at the end of `initAlgorithm`."""
+        kind = QgsProcessing.SourceType.TypeVectorPolygon
+        self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", settings.tr("Segments"), kind))
+        self.addOutput(QgsProcessingOutputNumber("SEGMENTS", settings.tr("Number of segments")))
+
+    def checkParameterValues(self, parameters: dict[str, Any], context: Any) -> tuple[bool, str]:
+        """Refuse outputs the engine cannot write, before anything runs."""
+        ok, text = super().checkParameterValues(parameters, context)
+        if not ok:
+            return ok, text
+        problem = output_problem(self.parameterAsOutputLayer(parameters, "OUTPUT", context))
+        return (not problem, problem)
+
+    def finish(self, job: Job, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict:
+        """Run the engine, and see that QGIS styles what it loads.
+
+        Raises:
+            QgsProcessingException: No engine, or it failed.
+        """
+        outcome = run_job(self, job, feedback)
+        if outcome.status == "done" and context.willLoadLayerOnCompletion(job.output):
+            context.layerToLoadOnCompletionDetails(job.output).setPostProcessor(StyleSegments.make())
+        return {"OUTPUT": job.output, "SEGMENTS": outcome.features}
+
+
 def engine_settings(without: tuple[str, ...] = ()) -> list[Setting]:
     """The settings of the engine that was last asked, or of the one released with this plugin."""
     return read_settings(settings.cached_info().schema, without=(*ELSEWHERE, *without))
@@ -63,17 +102,57 @@ def default_model() -> str:
     return settings.cached_info().default_model
 
 
-def add_setting_parameters(algorithm: QgsProcessingAlgorithm, without: tuple[str, ...] = ()) -> None:
-    """Add one advanced parameter per engine setting, but for some."""
+def add_setting_parameters(
+    algorithm: QgsProcessingAlgorithm, without: tuple[str, ...] = (), *, map_units: bool = True
+) -> None:
+    """Add one advanced parameter per engine setting, but for some.
+
+    Args:
+        algorithm: Gets the parameters.
+        without: Settings to leave out.
+        map_units: Areas can be given in map units too, by a second parameter.
+    """
     for setting in engine_settings(without):
-        parameter = _parameter(setting)
-        parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
-        parameter.setHelp(setting.help)
-        algorithm.addParameter(parameter)
+        _add_advanced(algorithm, _parameter(setting), setting.help)
+        if setting.kind == "area" and map_units:
+            title = settings.tr("Unit of {}").format(setting.title.lower())
+            text = settings.tr(
+                "Map units are those of the raster's CRS, squared; square metres where it is in degrees. "
+                "They are converted with the pixel at the centre of the raster."
+            )
+            units = [PIXELS, MAP_UNITS]
+            name = setting.name.upper() + UNIT_SUFFIX
+            unit = QgsProcessingParameterEnum(name, title, units, False, PIXELS, True, True)
+            _add_advanced(algorithm, unit, text)
 
 
-def changed_settings(algorithm: QgsProcessingAlgorithm, parameters: Mapping[str, Any], context: Any) -> dict:
-    """Engine settings whose parameter differs from the default."""
+def _add_advanced(
+    algorithm: QgsProcessingAlgorithm, parameter: QgsProcessingParameterDefinition, text: str
+) -> None:
+    parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+    parameter.setHelp(text)
+    algorithm.addParameter(parameter)
+
+
+def changed_settings(
+    algorithm: QgsProcessingAlgorithm,
+    parameters: Mapping[str, Any],
+    context: QgsProcessingContext,
+    layer: QgsRasterLayer,
+    feedback: QgsProcessingFeedback,
+) -> dict[str, Any]:
+    """Engine settings whose parameter differs from the default.
+
+    Args:
+        algorithm: Asked for its parameters.
+        parameters: Given by the user.
+        context: Of the run.
+        layer: The raster, whose pixels areas in map units are converted to.
+        feedback: Is told of such conversions.
+
+    Raises:
+        QgsProcessingException: An area is in map units and the raster has none.
+    """
     changed: dict[str, Any] = {}
     for setting in engine_settings():
         name = setting.name.upper()
@@ -85,6 +164,8 @@ def changed_settings(algorithm: QgsProcessingAlgorithm, parameters: Mapping[str,
             value = algorithm.parameterAsInt(parameters, name, context)
         elif setting.kind == "number":
             value = algorithm.parameterAsDouble(parameters, name, context)
+        elif setting.kind == "area":
+            value = _area(algorithm, setting, parameters, context, layer, feedback)
         elif setting.kind == "choice":
             value = algorithm.parameterAsEnumString(parameters, name, context)
         else:
@@ -93,6 +174,30 @@ def changed_settings(algorithm: QgsProcessingAlgorithm, parameters: Mapping[str,
         if value not in (default, ""):
             changed[setting.name] = value
     return changed
+
+
+def _area(
+    algorithm: QgsProcessingAlgorithm,
+    setting: Setting,
+    parameters: Mapping[str, Any],
+    context: QgsProcessingContext,
+    layer: QgsRasterLayer,
+    feedback: QgsProcessingFeedback,
+) -> int:
+    """An area in pixels, whatever it was given in."""
+    name = setting.name.upper()
+    area = algorithm.parameterAsDouble(parameters, name, context)
+    unit = name + UNIT_SUFFIX
+    if parameters.get(unit) is None or algorithm.parameterAsEnumString(parameters, unit, context) == PIXELS:
+        return round(area)
+    pixel = pixel_area(layer)
+    if pixel is None:
+        text = settings.tr("{}: the raster has no CRS, and so no map units; give {} in px.")
+        raise QgsProcessingException(text.format(layer.name(), name))
+    level = overview_level(algorithm.parameterAsString(parameters, "OVERVIEW", context))
+    pixel = pixel.at_overview(level)
+    feedback.pushInfo(conversion(setting.title, area, pixel))
+    return pixel.pixels(area)
 
 
 def raster_source(
@@ -174,9 +279,11 @@ def _tell(event: Mapping[str, Any], feedback: QgsProcessingFeedback) -> None:
     elif kind == "warning":
         feedback.pushWarning(str(event.get("message", "")))
     elif kind == "start":
-        text = settings.tr("Engine {version} on {device}, {tiles} tiles.")
-        known = {"version": "?", "device": "?", "tiles": "?", **event}
-        feedback.pushInfo(text.format(**known))
+        text = settings.tr("Engine {version}, {tiles} tiles.")
+        feedback.pushInfo(text.format(**{"version": "?", "tiles": "?", **event}))
+    elif kind == "model":
+        text = settings.tr("Model {name} on {device}.")
+        feedback.pushInfo(text.format(**{"name": "?", "device": "?", **event}))
 
 
 def _parameter(setting: Setting) -> QgsProcessingParameterDefinition:
@@ -186,7 +293,7 @@ def _parameter(setting: Setting) -> QgsProcessingParameterDefinition:
     if setting.kind == "choice":
         choices = list(setting.choices)
         return QgsProcessingParameterEnum(name, title, choices, False, setting.default_text, True, True)
-    if setting.kind in ("integer", "number"):
+    if setting.kind in ("integer", "number", "area"):
         kinds = QgsProcessingParameterNumber.Type
         kind = kinds.Integer if setting.kind == "integer" else kinds.Double
         parameter = QgsProcessingParameterNumber(name, title, kind, setting.default, True)

@@ -5,31 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.core import (
-    QgsProcessing,
-    QgsProcessingAlgorithm,
-    QgsProcessingOutputNumber,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingParameterVectorDestination,
 )
 
 from ..engine.protocol import Job
 from ..settings import tr
 from .common import (
     MAPS_ONLY,
-    StyleSegments,
+    WritesSegments,
     add_setting_parameters,
     changed_settings,
     default_model,
-    output_problem,
     raster_source,
-    run_job,
 )
 
 
-class PanoramaAlgorithm(QgsProcessingAlgorithm):
+class PanoramaAlgorithm(WritesSegments):
     """Segment everything in an equirectangular panorama."""
 
     def createInstance(self) -> PanoramaAlgorithm:
@@ -64,31 +58,18 @@ class PanoramaAlgorithm(QgsProcessingAlgorithm):
         self.addParameter(size)
         world = tr("Write a world file beside the image")
         self.addParameter(QgsProcessingParameterBoolean("WORLD_FILE", world, False))
-        add_setting_parameters(self, without=MAPS_ONLY)
-        kind = QgsProcessing.SourceType.TypeVectorPolygon
-        self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", tr("Segments"), kind))
-        self.addOutput(QgsProcessingOutputNumber("SEGMENTS", tr("Number of segments")))
-
-    def checkParameterValues(self, parameters: dict[str, Any], context: Any) -> tuple[bool, str]:
-        """Refuse outputs the engine cannot write, before anything runs."""
-        ok, text = super().checkParameterValues(parameters, context)
-        if not ok:
-            return ok, text
-        problem = output_problem(self.parameterAsOutputLayer(parameters, "OUTPUT", context))
-        return (not problem, problem)
+        add_setting_parameters(self, without=MAPS_ONLY, map_units=False)
+        self.add_outputs()
 
     def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
         """Run the engine."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
-        _, source = raster_source(self, parameters, context, None)
+        layer, source = raster_source(self, parameters, context, None)
         model = self.parameterAsString(parameters, "MODEL", context).strip() or default_model()
-        changed = changed_settings(self, parameters, context)
+        changed = changed_settings(self, parameters, context, layer, feedback)
         changed = {name: value for name, value in changed.items() if name not in MAPS_ONLY}
         device = str(changed.pop("device", "auto"))
         changed["view_size"] = self.parameterAsInt(parameters, "VIEW_SIZE", context)
         if self.parameterAsBool(parameters, "WORLD_FILE", context):
             changed["world_file"] = True
-        outcome = run_job(self, Job("panorama", source, output, model, device, None, changed), feedback)
-        if outcome.status == "done" and context.willLoadLayerOnCompletion(output):
-            context.layerToLoadOnCompletionDetails(output).setPostProcessor(StyleSegments.make())
-        return {"OUTPUT": output, "SEGMENTS": outcome.features}
+        return self.finish(Job("panorama", source, output, model, device, None, changed), context, feedback)

@@ -50,13 +50,13 @@ class PlanAlgorithm(QgsProcessingAlgorithm):
     def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
         """Ask the engine."""
         with tempfile.TemporaryDirectory(prefix="remotesam_") as folder:
-            _, source = raster_source(self, parameters, context, Path(folder))
+            layer, source = raster_source(self, parameters, context, Path(folder))
             words = ["plan", source, "--json"]
             words += [
                 "--model",
                 self.parameterAsString(parameters, "MODEL", context).strip() or default_model(),
             ]
-            words += setting_options(changed_settings(self, parameters, context))
+            words += setting_options(changed_settings(self, parameters, context, layer, feedback))
             answer = ask_engine(words, feedback)
         text = json.dumps(answer, indent=1, ensure_ascii=False)
         feedback.pushInfo(text)

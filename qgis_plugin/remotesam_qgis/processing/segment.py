@@ -6,31 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsProcessing,
-    QgsProcessingAlgorithm,
     QgsProcessingException,
-    QgsProcessingOutputNumber,
     QgsProcessingParameterExtent,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingParameterVectorDestination,
 )
 
 from ..engine.protocol import Job
 from ..layers import SourceError, extent_in_layer
 from ..settings import tr
 from .common import (
-    StyleSegments,
+    WritesSegments,
     add_setting_parameters,
     changed_settings,
     default_model,
-    output_problem,
     raster_source,
-    run_job,
 )
 
 
-class SegmentAlgorithm(QgsProcessingAlgorithm):
+class SegmentAlgorithm(WritesSegments):
     """Segment everything in a raster, tile by tile."""
 
     def createInstance(self) -> SegmentAlgorithm:
@@ -64,30 +58,17 @@ class SegmentAlgorithm(QgsProcessingAlgorithm):
         model.setHelp(tr("Name of a model of the engine, or path of a SAM 2 checkpoint (.pt)."))
         self.addParameter(model)
         add_setting_parameters(self)
-        kind = QgsProcessing.SourceType.TypeVectorPolygon
-        self.addParameter(QgsProcessingParameterVectorDestination("OUTPUT", tr("Segments"), kind))
-        self.addOutput(QgsProcessingOutputNumber("SEGMENTS", tr("Number of segments")))
-
-    def checkParameterValues(self, parameters: dict[str, Any], context: Any) -> tuple[bool, str]:
-        """Refuse outputs the engine cannot write, before anything runs."""
-        ok, text = super().checkParameterValues(parameters, context)
-        if not ok:
-            return ok, text
-        problem = output_problem(self.parameterAsOutputLayer(parameters, "OUTPUT", context))
-        return (not problem, problem)
+        self.add_outputs()
 
     def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
         """Run the engine."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         layer, source = raster_source(self, parameters, context, Path(output).parent)
-        changed = changed_settings(self, parameters, context)
+        changed = changed_settings(self, parameters, context, layer, feedback)
         device = str(changed.pop("device", "auto"))
         model = self.parameterAsString(parameters, "MODEL", context).strip() or default_model()
         job = Job("segment", source, output, model, device, self._extent(parameters, context, layer), changed)
-        outcome = run_job(self, job, feedback)
-        if outcome.status == "done" and context.willLoadLayerOnCompletion(output):
-            context.layerToLoadOnCompletionDetails(output).setPostProcessor(StyleSegments.make())
-        return {"OUTPUT": output, "SEGMENTS": outcome.features}
+        return self.finish(job, context, feedback)
 
     def _extent(self, parameters: dict[str, Any], context: Any, layer: Any) -> Any:
         rectangle = self.parameterAsExtent(parameters, "EXTENT", context)

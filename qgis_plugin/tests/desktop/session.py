@@ -8,6 +8,7 @@ import json
 import os
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 from qgis.core import (
@@ -72,6 +73,8 @@ def scenario():
     page.model.setCurrentText(ORDERS["model"])
     page.form.set_values(ORDERS["settings"])
     page.output.setFilePath(str(FOLDER / "segments.gpkg"))
+    if ORDERS.get("die"):
+        die_while_running(plugin, page)
     picture("panel")
     page.advanced.setCollapsed(False)
     picture("advanced")
@@ -104,11 +107,11 @@ def run_and_cancel(plugin, page):
     pause = wait(
         lambda: page.bar.value() >= ORDERS["cancel_at"] and page.bar.maximum() > 1 and arriving(), 120
     )
-    pause = max(pause, wait(lambda: False, 3, must=False))
+    pause = pause.or_longer(wait(lambda: False, 3, must=False))
     REPORT["live_features"] = arriving()
     picture("running")
     page.cancel.click()
-    REPORT["longest_pause"] = max(pause, wait(lambda: not plugin.runs.running, 120))
+    note_pause(pause.or_longer(wait(lambda: not plugin.runs.running, 120)))
     REPORT["status_after_cancel"] = page.status.text()
     REPORT["partial_layers"] = [
         [layer.name(), layer.featureCount()]
@@ -127,8 +130,7 @@ def run_to_the_end(plugin, page):
             first.append(event["done"])
 
     plugin.runs._task.engine_event.connect(note)
-    pause = wait(lambda: not plugin.runs.running, 500)
-    REPORT["longest_pause"] = max(REPORT["longest_pause"], pause)
+    note_pause(wait(lambda: not plugin.runs.running, 500))
     REPORT["first_tile_of_second_run"] = first
     REPORT["status_after_run"] = page.status.text()
     (layer,) = QgsProject.instance().mapLayersByName("segments") or [None]
@@ -182,17 +184,30 @@ def clicks(plugin, canvas, layer):
 
 def kill_the_engine(plugin, page):
     """Somebody else kills the engine: QGIS must go on and say so."""
-    page.output.setFilePath(str(FOLDER / "killed.gpkg"))
+    os.kill(start_engine(plugin, page, "killed.gpkg"), 9)
+    wait(lambda: not plugin.runs.running, 30)
+    REPORT["after_kill"] = REPORT["messages"][-1]
+    REPORT["usable_after_kill"] = page.run.isEnabled()
+
+
+def die_while_running(plugin, page):
+    """QGIS itself is killed, in the middle of a run: nothing of it can tell the engine."""
+    REPORT["engine_pid"] = start_engine(plugin, page, "orphan.gpkg")
+    wait(lambda: page.bar.value() > 0, 120)
+    (FOLDER / "report.json").write_text(json.dumps(REPORT), encoding="utf-8")
+    os.kill(os.getpid(), 9)
+
+
+def start_engine(plugin, page, output):
+    """Press Run and wait for the process id that the engine tells."""
+    page.output.setFilePath(str(FOLDER / output))
     started = []
     page.run.click()
     plugin.runs._task.engine_event.connect(
         lambda event: started.append(event["pid"]) if event["event"] == "start" else None
     )
     wait(lambda: bool(started), 120)
-    os.kill(started[0], 9)
-    wait(lambda: not plugin.runs.running, 30)
-    REPORT["after_kill"] = REPORT["messages"][-1]
-    REPORT["usable_after_kill"] = page.run.isEnabled()
+    return started[0]
 
 
 def arriving():
@@ -213,22 +228,40 @@ def show(canvas, layer):
     canvas.setExtent(extent)
 
 
-def wait(condition, seconds, must=True):
-    """Let QGIS work until a condition holds.
+@dataclass(frozen=True)
+class Pause:
+    """The longest time between two looks of the main thread at its events, in seconds.
 
-    Returns:
-        The most processor time its main thread spent between two looks at its events, in seconds: what holds
-        the interface, whatever else the machine is doing.
+    Attributes:
+        processor: Spent by the main thread itself: what holds the interface, however busy the machine is.
+        clock: On the wall, with everything that other processes took.
     """
-    deadline, longest, last = time.monotonic() + seconds, 0.0, time.thread_time()
+
+    processor: float = 0.0
+    clock: float = 0.0
+
+    def or_longer(self, other):
+        return Pause(max(self.processor, other.processor), max(self.clock, other.clock))
+
+
+def note_pause(pause):
+    longest = Pause(REPORT.get("longest_pause", 0.0), REPORT.get("longest_gap", 0.0)).or_longer(pause)
+    REPORT["longest_pause"], REPORT["longest_gap"] = longest.processor, longest.clock
+
+
+def wait(condition, seconds, must=True):
+    """Let QGIS work until a condition holds; returns the longest `Pause`."""
+    deadline, longest = time.monotonic() + seconds, Pause()
+    spent, looked = time.thread_time(), time.monotonic()
     while not condition():
         if time.monotonic() > deadline:
             if must:
                 raise TimeoutError(f"waited {seconds} s in vain; last messages: {REPORT['messages'][-3:]}")
             break
         QCoreApplication.processEvents()
-        now = time.thread_time()
-        longest, last = max(longest, now - last), now
+        now_spent, now = time.thread_time(), time.monotonic()
+        longest = longest.or_longer(Pause(now_spent - spent, now - looked))
+        spent, looked = now_spent, now
         time.sleep(0.005)
     return longest
 
