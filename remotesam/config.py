@@ -133,6 +133,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "tiles",
         ),
     ] = 0.0
+    coarse_to_fine: Annotated[
+        bool,
+        about(
+            "Prompt a pass's points in rounds from coarse to fine and skip those that a new segment covers; "
+            "faster, and changes the result.",
+            "tiles",
+        ),
+    ] = False
+    zoom_area: Annotated[
+        NonNegative,
+        about(
+            "After the last pass, segment unlabelled areas of at least this many pixels again, enlarged; "
+            "0 = never. Slower, and finds small things.",
+            "tiles",
+        ),
+    ] = 0
     black_paint: Annotated[bool, about("Paint what is labelled black before the next pass.", "tiles")] = True
     decay: Annotated[bool, about("Relax the thresholds when coverage stagnates.", "tiles")] = True
     crop_layers: Annotated[

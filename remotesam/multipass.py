@@ -2,22 +2,27 @@
 
 The algorithm is Remote SAMsing's (arXiv 2605.00256, §3.2; METHODS §1.1), step by step. One thing is not
 done twice: a pass that painted nothing leaves the image and the points as they were, so its proposals are
-kept and selected from again at the lower thresholds; the network would answer the same. With
-`config.look_again` small changes are treated so too, which is faster and no longer exact.
+kept and selected from again at the lower thresholds; the network would answer the same.
+
+Three settings, off by default, change the result: with `look_again` small changes are treated as none; with
+`coarse_to_fine` a pass prompts its points in rounds and skips those that its own masks cover by then; with
+`zoom_area` what no pass covered is segmented again by the same loop, enlarged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.config import Config
 from remotesam.masks import accept
-from remotesam.points import cluster_centres, grid, keep_allowed
-from remotesam.segmenter.protocol import Candidate, Proposals, Query, Segmenter
+from remotesam.points import cluster_centres, grid, keep_allowed, nested_grids
+from remotesam.segmenter.protocol import Candidate, ExtendableProposals, Proposals, Query, Segmenter
+from remotesam.zoom import zoom_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +92,22 @@ def segment_chip(
         config: thresholds, points, areas and stop rules.
         before_pass: called before every pass; raises to stop (Ctrl-C).
     """
-    height, width = valid.shape
+    result = _run_passes(image, valid, segmenter, config, before_pass)
+    if config.zoom_area:
+        _zoom(image, valid, segmenter, config, before_pass, result)
+    return result
+
+
+def _run_passes(
+    image: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    segmenter: Segmenter,
+    config: Config,
+    before_pass: Callable[[], None],
+) -> ChipResult:
+    """The published loop; see `segment_chip` for the arguments."""
     valid_pixels = int(valid.sum())
-    labels = np.zeros((height, width), np.int32)
+    labels = np.zeros(valid.shape, np.int32)
     segments: list[Segment] = []
     reports: list[PassReport] = []
     residual = valid.copy()
@@ -103,28 +121,29 @@ def segment_chip(
     while valid_pixels and len(reports) < (config.max_passes or np.inf):
         before_pass()
         prompted = 0
+        rounds: list[NDArray[np.float64]] = []
         if proposals is None:
-            points = _points(residual, config, first=not reports)
-            if len(points) == 0:
+            rounds = _rounds(residual, config, first=not reports)
+            if not rounds:
                 break
+            points = rounds.pop(0)
             prompted = len(points)
             query = Query(
                 canvas, points, config.crop_layers, config.points_per_side, residual, config.min_area
             )
             (proposals,) = segmenter.propose([query])
-        candidates = proposals.select(min_iou=iou, min_stability=stability, nms_iou=config.nms_iou)
         before = len(segments)
-        gained = _write(
-            candidates, labels, valid, segments, _Thresholds(len(reports), iou, stability), config
-        )
+        thresholds = _Thresholds(len(reports), iou, stability)
+        candidates, gained = _accept(proposals, labels, valid, segments, thresholds, config)
+        for more in _extend(proposals, rounds, labels):
+            prompted += more
+            candidates, also = _accept(proposals, labels, valid, segments, thresholds, config)
+            gained += also
         covered += gained
         unseen += gained
         coverage = covered / valid_pixels
-        reports.append(
-            PassReport(
-                len(reports), iou, stability, prompted, len(candidates), len(segments) - before, coverage
-            )
-        )
+        accepted = len(segments) - before
+        reports.append(PassReport(len(reports), iou, stability, prompted, candidates, accepted, coverage))
         if unseen > config.look_again * valid_pixels:
             proposals, unseen = None, 0
             residual = valid & (labels == 0)
@@ -141,6 +160,45 @@ def segment_chip(
     return ChipResult(labels, segments, reports)
 
 
+def _zoom(
+    image: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    segmenter: Segmenter,
+    config: Config,
+    before_pass: Callable[[], None],
+    result: ChipResult,
+) -> None:
+    """Segment what is left in windows that the segmenter sees enlarged; what it finds is added to `result`.
+
+    A window is a chip whose labelled pixels count as no data, so its passes are those of any chip. Their
+    numbers follow the last pass's.
+    """
+    valid_pixels = int(valid.sum())
+    in_window = msgspec.structs.replace(config, zoom_area=0)
+    for window in zoom_windows(valid & (result.labels == 0), config.zoom_area):
+        covered = result.passes[-1].coverage if result.passes else 0.0
+        labels = result.labels[window.slices]
+        residual = valid[window.slices] & (labels == 0)
+        if covered >= config.target_coverage or residual.sum() < config.zoom_area:
+            continue
+        found = _run_passes(image[window.slices], residual, segmenter, in_window, before_pass)
+        new = found.labels > 0
+        labels[new] = found.labels[new] + len(result.segments)
+        first, share = len(result.passes), int(residual.sum()) / valid_pixels
+        result.segments.extend(
+            replace(
+                segment,
+                pass_index=first + segment.pass_index,
+                point=(segment.point[0] + window.col, segment.point[1] + window.row),
+            )
+            for segment in found.segments
+        )
+        result.passes.extend(
+            replace(report, index=first + report.index, coverage=covered + report.coverage * share)
+            for report in found.passes
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Thresholds:
     pass_index: int
@@ -148,12 +206,43 @@ class _Thresholds:
     stability: float
 
 
-def _points(residual: NDArray[np.bool_], config: Config, *, first: bool) -> NDArray[np.float64]:
-    """The full grid at first (where there is data); later only what is not labelled."""
+def _rounds(residual: NDArray[np.bool_], config: Config, *, first: bool) -> list[NDArray[np.float64]]:
+    """Points of a pass: the grid where there is data and no label; several rounds if coarse to fine."""
     if config.point_strategy == "kmeans" and not first:
-        return cluster_centres(residual)
-    height, width = residual.shape
-    return keep_allowed(grid(height, width, config.points_per_side), residual)
+        rounds = [cluster_centres(residual)]
+    else:
+        layout = (*residual.shape, config.points_per_side)
+        rounds = nested_grids(*layout) if config.coarse_to_fine else [grid(*layout)]
+        rounds = [keep_allowed(points, residual) for points in rounds]
+    return [points for points in rounds if len(points)]
+
+
+def _extend(
+    proposals: Proposals, rounds: list[NDArray[np.float64]], labels: NDArray[np.int32]
+) -> Iterator[int]:
+    """Prompt further rounds where there is no label yet; yields the number of points after each."""
+    if not isinstance(proposals, ExtendableProposals):
+        return
+    for points in rounds:
+        left = keep_allowed(points, labels == 0)
+        if len(left):
+            proposals.extend(left)
+            yield len(left)
+
+
+def _accept(
+    proposals: Proposals,
+    labels: NDArray[np.int32],
+    valid: NDArray[np.bool_],
+    segments: list[Segment],
+    thresholds: _Thresholds,
+    config: Config,
+) -> tuple[int, int]:
+    """Select at the thresholds and write; returns the number of candidates and of newly labelled pixels."""
+    candidates = proposals.select(
+        min_iou=thresholds.iou, min_stability=thresholds.stability, nms_iou=config.nms_iou
+    )
+    return len(candidates), _write(candidates, labels, valid, segments, thresholds, config)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Prompt points of a pass: the regular grid, and cluster centres of what no segment covers yet."""
+"""Prompt points of a pass: the regular grid, whole or in rounds, and cluster centres of what is left."""
 
 from __future__ import annotations
 
@@ -22,6 +22,26 @@ def grid(height: int, width: int, per_side: int) -> NDArray[np.float64]:
     x = (np.arange(per_side) + 0.5) / per_side * width
     y = (np.arange(per_side) + 0.5) / per_side * height
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+
+def nested_grids(height: int, width: int, per_side: int) -> list[NDArray[np.float64]]:
+    """The points of `grid` in rounds from coarse to fine, each point in one round.
+
+    The first round has every 8th row and column, the next ones what every 4th, every 2nd and all of them add.
+
+    Returns:
+        (N, 2) float64 (x, y) in pixels each; a round of a small grid may be empty.
+    """
+    number = np.arange(per_side)
+    left = np.ones((per_side, per_side), np.bool_)
+    rounds = []
+    for stride in (8, 4, 2, 1):
+        # Every 8th from the 4th on, so that the few coarsest points do not lie at the chip's upper left rim.
+        line = number % stride == (stride // 2 if stride == 8 else 0)
+        here = left & line[:, None] & line[None]
+        left &= ~here
+        rounds.append(grid(height, width, per_side)[here.ravel()])
+    return rounds
 
 
 def keep_allowed(points: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from remotesam.points import grid
 from remotesam.segmenter import generator
 from remotesam.segmenter.crops import crop_points, crop_windows, cut_off
 from remotesam.segmenter.generator import Sam2Segmenter
-from remotesam.segmenter.protocol import Candidate, Query
+from remotesam.segmenter.protocol import Candidate, ExtendableProposals, Query
 from remotesam.segmenter.sam2_backend import Sam2Backend
 from remotesam.windows import Window
 from tests.test_segmenter_decoder import lively
@@ -124,6 +124,36 @@ def test_queries_do_not_influence_each_other(network: torch.nn.Module, image: np
             assert one.box == other.box
             np.testing.assert_array_equal(one.mask, other.mask)
     assert together[2].select(**thresholds) == []
+
+
+def test_points_added_later_give_what_they_give_at_once(network: torch.nn.Module, image: np.ndarray) -> None:
+    points = grid(*SIZE, 6)
+    at_once, in_turn = (Sam2Segmenter("nano", "", backend(network)) for _ in range(2))
+    (expected,) = at_once.propose([Query(image, points)])
+    (found,) = in_turn.propose([Query(image, points[:20])])
+    assert isinstance(found, ExtendableProposals)
+    thresholds = {
+        "min_iou": float(np.quantile(expected._crops[0].iou, 0.5)),
+        "min_stability": 0.3,
+        "nms_iou": 1.0,  # a random network's masks are nearly one
+    }
+    found.select(**thresholds)
+    upscaled = in_turn.network_calls.upscaled_points
+    found.extend(points[20:])
+    together, alone = (
+        sorted(one.select(**thresholds), key=lambda c: (c.point, c.score)) for one in (found, expected)
+    )
+    assert len(together) == len(alone) > 20
+    for one, other in zip(together, alone, strict=True):
+        assert one.point == other.point
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        drawn = np.zeros((2, *SIZE), bool)
+        drawn[0][one.box.slices], drawn[1][other.box.slices] = one.mask, other.mask
+        assert (drawn[0] != drawn[1]).mean() < 1e-3
+    assert in_turn.network_calls.encodes == 1
+    assert in_turn.network_calls.decoded_points == 36
+    assert upscaled > 0
+    assert in_turn.network_calls.upscaled_points == at_once.network_calls.upscaled_points
 
 
 def test_masks_that_were_not_kept_are_made_again(

@@ -4,7 +4,10 @@ import pytest
 from remotesam.config import make_config
 from remotesam.errors import Cancelled
 from remotesam.multipass import segment_chip
-from tests.fakes import ColourSegmenter, ScriptedSegmenter, candidate
+from remotesam.points import grid, keep_allowed, nested_grids
+from remotesam.windows import Window
+from remotesam.zoom import zoom_windows
+from tests.fakes import ColourSegmenter, Fixed, ScriptedSegmenter, candidate, regions
 
 SIZE = 40
 
@@ -153,6 +156,109 @@ def test_the_image_of_the_caller_is_not_painted():
     image, valid = chip()
     run(ColourSegmenter(), image, valid)
     assert (image == 200).all()
+
+
+class PointSegmenter:
+    """Proposes the regions of one colour that a prompt has hit so far, and remembers queries and prompts."""
+
+    name, digest, image_size = "points", "2" * 64, 64
+
+    def __init__(self):
+        self.images, self.asked = [], []
+
+    def propose(self, queries):
+        (query,) = queries
+        self.images.append(query.image.copy())
+        return [Hit(self, query)]
+
+
+class Hit:
+    def __init__(self, owner, query):
+        self.owner, self.hit, self.candidates = owner, set(), regions(query.image)
+        self.extend(query.points)
+
+    def extend(self, points):
+        self.owner.asked.append(points)
+        for number, one in enumerate(self.candidates):
+            full = np.zeros((SIZE, SIZE), bool)
+            full[one.box.slices] = one.mask
+            if len(keep_allowed(points, full)):
+                self.hit.add(number)
+
+    def select(self, *, min_iou, min_stability, nms_iou):
+        found = [self.candidates[number] for number in sorted(self.hit)]
+        return [one for one in found if one.score > min_iou and one.stability >= min_stability]
+
+
+def test_coarse_to_fine_skips_what_the_pass_itself_has_covered_and_encodes_once():
+    image, _ = chip()
+    image[:, 20:] = 100
+    image[0:5, 0:5] = 50  # a thing that only the finest points hit
+    exact, quick = PointSegmenter(), PointSegmenter()
+    expected, found = run(exact, image), run(quick, image, coarse_to_fine=True)
+    assert found.passes[-1].coverage == 1
+    assert len(found.segments) == len(expected.segments) == 3
+    assert [len(points) for points in exact.asked] == [64]
+    assert sum(len(points) for points in quick.asked) == found.passes[0].points < 20
+    assert len(quick.images) == 1, "the rounds of a pass share one image"
+    assert len(found.passes) == 1
+
+
+def test_rounds_of_the_grid_have_every_point_once():
+    for side in (1, 5, 8, 12, 64):
+        rounds = nested_grids(30, 50, side)
+        together = np.concatenate(rounds)
+        assert len(together) == side * side
+        assert (together[np.lexsort(together.T)] == grid(30, 50, side)).all()
+    assert [len(points) for points in rounds] == [64, 192, 768, 3072]
+
+
+class NearsightedSegmenter(ColourSegmenter):
+    """Sees regions only where the image is at most 20 px wide, and remembers the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.images = []
+
+    def propose(self, queries):
+        self.images += [query.image.copy() for query in queries]
+        proposals = super().propose(queries)
+        near = [query.image.shape[1] <= 20 for query in queries]
+        return [own if seen else Fixed([]) for own, seen in zip(proposals, near, strict=True)]
+
+
+def test_what_no_pass_covered_is_segmented_again_enlarged():
+    image, valid = chip()
+    image[30:, 30:] = 90
+    valid[:10] = False
+    segmenter = NearsightedSegmenter()
+    thresholds = {"decay": False, "points_per_side": 4}
+    assert run(NearsightedSegmenter(), image, valid, **thresholds).labels.max() == 0
+    result = run(segmenter, image, valid, zoom_area=50, **thresholds)
+    assert (result.labels[valid] > 0).all()
+    assert not result.labels[~valid].any()
+    assert result.passes[-1].coverage == pytest.approx(1)
+    assert [report.index for report in result.passes] == list(range(len(result.passes)))
+    assert np.all(np.diff([report.coverage for report in result.passes]) >= 0)
+    assert len(result.segments) == result.labels.max()
+    for label, segment in enumerate(result.segments, 1):
+        x, y = segment.point
+        assert result.labels[int(y), int(x)] == label, "points are in pixels of the whole chip"
+        assert segment.pass_index >= 1
+    assert all(max(window.shape) <= 20 for window in segmenter.images[1:])
+    enough = run(NearsightedSegmenter(), image, valid, zoom_area=50, target_coverage=0.2, **thresholds)
+    assert 0.2 <= enough.passes[-1].coverage < 0.8
+
+
+def test_small_or_labelled_areas_get_no_window():
+    residual = np.zeros((100, 120), bool)
+    residual[5:15, 5:15] = residual[90:, :] = residual[50, 50] = True
+    windows = zoom_windows(residual, 60)
+    assert windows[0] == Window(0, 0, 31, 31)
+    assert {(w.row, w.row_stop) for w in windows[1:]} == {(74, 100)}
+    assert [w.width for w in windows[1:]] == [40, 40, 40]
+    assert zoom_windows(residual, 2000) == []
+    assert zoom_windows(~np.zeros((1, 1), bool), 1) == [Window(0, 0, 1, 1)]
 
 
 def test_cancel_between_two_passes():

@@ -117,6 +117,10 @@ class PointState:
         parts = (getattr(self, field.name) for field in fields(self))
         return PointState(*(part.new_empty(count, *part.shape[1:]) for part in parts))
 
+    def followed_by(self, other: PointState) -> PointState:
+        """Give the state of these points and then of others of the same image."""
+        return PointState(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+
     def put(self, rows: slice, state: PointState) -> None:
         """Overwrite some of the points with the first ones of another state."""
         for field in fields(self):

@@ -9,7 +9,7 @@ Scores, stabilities and boxes are kept, so selecting again at lower thresholds c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -72,14 +72,18 @@ class Sam2Segmenter:
         plans = self._backend.plans([queries[index].image[window.slices] for index, window, _ in jobs])
         crops: list[list[_Crop]] = [[] for _ in queries]
         for (index, window, points), plan in zip(jobs, plans, strict=True):
-            scale = np.array([window.width, window.height], np.float32)
-            model_points = points.astype(np.float32) / scale * np.float32(self.image_size)
-            iou, state = self._backend.score(plan, model_points)
+            iou, state = self._backend.score(plan, _model_points(points, window, self.image_size))
             crops[index].append(_Crop.start(window, points, plan, state, iou))
         return [
             Sam2Proposals(self._backend, _crops_of(query)[0], found, exact=self.exact)
             for query, found in zip(queries, crops, strict=True)
         ]
+
+
+def _model_points(points: NDArray[np.float64], window: Window, image_size: int) -> NDArray[np.float32]:
+    """Points of a crop in pixels of the network's input."""
+    scale = np.array([window.width, window.height], np.float32)
+    return points.astype(np.float32) / scale * np.float32(image_size)
 
 
 def _crops_of(query: Query) -> list[Window]:
@@ -160,6 +164,19 @@ class _Crop:
             {},
         )
 
+    def with_points(self, points: NDArray[np.float64], state: PointState, iou: NDArray[np.float32]) -> _Crop:
+        """The crop with further decoded points after those it has; what is known of these stays known."""
+        more = _Crop.start(self.window, points, self.plan, state, iou)
+        return replace(
+            self,
+            points=np.concatenate([self.points, more.points]),
+            state=self.state.followed_by(more.state),
+            iou=np.concatenate([self.iou, more.iou]),
+            known=np.concatenate([self.known, more.known]),
+            stability=np.concatenate([self.stability, more.stability]),
+            boxes=np.concatenate([self.boxes, more.boxes]),
+        )
+
 
 class Sam2Proposals:
     """The answer to one query; see the `Proposals` protocol.
@@ -187,6 +204,13 @@ class Sam2Proposals:
         made = self._make([(crop, index) for crop, index in chosen if index not in crop.kept])
         masks = ((crop, index, crop.kept.get(index) or made.get((id(crop), index))) for crop, index in chosen)
         return [_candidate(crop, index, mask) for crop, index, mask in masks if mask is not None]
+
+    def extend(self, points: NDArray[np.float64]) -> None:
+        """Put further points to the network on the whole chip; see the protocol."""
+        whole = self._crops[0]
+        model_points = _model_points(points, whole.window, self._backend.image_size)
+        iou, state = self._backend.score(whole.plan, model_points)
+        self._crops[0] = whole.with_points(points, state, iou)
 
     def _select_in(self, crop: _Crop, min_iou: float, min_stability: float, nms_iou: float) -> Iterable[int]:
         promising = crop.iou > np.float32(min_iou)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,19 @@ class Proposals(Protocol):
         Returns:
             Candidates after non-maximum suppression, in descending order of score; ties in prompt order. With
             ``crop_layers`` the candidates of smaller crops come first, each crop's in descending order.
+        """
+        ...
+
+
+@runtime_checkable
+class ExtendableProposals(Proposals, Protocol):
+    """Proposals to which prompts can be added. Where prompts do not change the answer there is no need."""
+
+    def extend(self, points: NDArray[np.float64]) -> None:
+        """Put further points to the network on the image as it was encoded; later selections include them.
+
+        Args:
+            points: (N, 2) float64 (x, y) in chip pixels. The query must have had points of its own.
         """
         ...
 

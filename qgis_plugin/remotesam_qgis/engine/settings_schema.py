@@ -27,6 +27,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "nms_iou",
         "max_overlap",
         "look_again",
+        "coarse_to_fine",
+        "zoom_area",
     ),
     "Joining tiles": ("merge", "min_contact", "absorb_area"),
     "Polygons": ("simplify", "outline", "dst_crs", "band_statistics", "label_attributes"),
