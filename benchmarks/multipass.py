@@ -1,31 +1,51 @@
 """A whole multi-pass tile: the published loop on the stock generator against remotesam's, on one image.
 
-    python benchmarks/multipass.py IMAGE [--model nano] [--size 500] [--points-per-side 16]
+    python benchmarks/multipass.py IMAGE [--reference POLYGONS] [--model nano] [--size 500]
 
 The reference runs the stock generator anew for every threshold, as the published code does. Both loops share
 weights, image, settings and the rules of acceptance. Printed: passes, network calls, CPU seconds, whether the
-label maps are equal, and the ratio; then the same for the documented approximations, with what they change.
+label maps are equal, and the ratio; the same for the documented approximations, with what they change.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import psutil
 import torch
+from affine import Affine
 
+from benchmarks.quality import machine
 from benchmarks.reference_amg import reference_masks
 from remotesam.config import Config, make_config
+from remotesam.label_sources import ArrayLabels, LabelSource, PixelGrid, VectorLabels, read_polygons
 from remotesam.multipass import ChipResult, segment_chip
-from remotesam.raster import open_raster
+from remotesam.raster import Raster, open_raster
+from remotesam.scoring import score
 from remotesam.segmenter.loading import load
 from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query, Segmenter
 from remotesam.windows import Window
+
+_FEWER_LOOKS = {"step": 0.03, "look_again": 0.02}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "exact": {},
+    "coarse to fine": {"coarse_to_fine": True},
+    "fewer looks": _FEWER_LOOKS,
+    "fewer looks, fast, bf16": {**_FEWER_LOOKS, "generator": "fast", "precision": "bf16"},
+    "zoom": {"zoom_area": 1000},
+    "zoom, fewer looks, fast, bf16": {
+        "zoom_area": 1000,
+        **_FEWER_LOOKS,
+        "generator": "fast",
+        "precision": "bf16",
+    },
+}
+"""Settings of each of our loops; the first is the one to compare with."""
 
 
 class StockProposals:
@@ -68,38 +88,44 @@ def _cut(mask: np.ndarray, score: float, stability: float, point: tuple[float, f
     return Candidate(box, mask[box.slices].copy(), score, stability, point)
 
 
-def timed(image: np.ndarray, segmenter: Segmenter, config: Config) -> tuple[ChipResult, float]:
-    """Segment the chip; CPU seconds."""
+def timed(name: str, image: np.ndarray, segmenter: Segmenter, config: Config) -> Run:
+    """Segment the chip and take the process's CPU seconds."""
     started = time.process_time()
     result = segment_chip(image, np.ones(image.shape[:2], bool), segmenter, config)
-    return result, time.process_time() - started
+    return Run(name, result, time.process_time() - started, segmenter.network_calls)
 
 
-def line(name: str, result: ChipResult, seconds: float, calls: NetworkCalls) -> str:
-    """One row of the table."""
-    coverage = result.passes[-1].coverage if result.passes else 0.0
-    looks = sum(report.points > 0 for report in result.passes)
-    return (
-        f"| {name} | {len(result.passes)} | {looks} | {calls.encodes} | {calls.decoded_points} | "
-        f"{calls.upscaled_points} | {len(result.segments)} | {coverage:.1%} | {seconds:.1f} |"
-    )
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One loop over the chip."""
+
+    name: str
+    result: ChipResult
+    seconds: float
+    calls: NetworkCalls
+
+    def row(self, exact: Run, objects: LabelSource | None) -> str:
+        """One row of the table; what is saved is the share of the exact loop's decoded points."""
+        passes, labels = self.result.passes, self.result.labels
+        looks = sum(report.points > 0 for report in passes)
+        coverage = passes[-1].coverage if passes else 0.0
+        saved = 1 - self.calls.decoded_points / max(exact.calls.decoded_points, 1)
+        cells = [self.name, len(passes), looks, self.calls.encodes, self.calls.decoded_points, f"{saved:.0%}"]
+        cells += [self.calls.upscaled_points, len(self.result.segments), f"{coverage:.1%}"]
+        if objects:
+            found = score(self.name, ArrayLabels(self.name, labels), objects, *labels.shape).all
+            cells += [f"{found.det_50:.1%}", f"{found.ss_det_50:.1%}", f"{found.miou:.3f}"]
+        return f"| {' | '.join(map(str, [*cells, f'{self.seconds:.1f}']))} |"
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("image")
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--size", type=int, default=500, help="side of the chip, px")
-    parser.add_argument("--points-per-side", type=int, default=16)
-    parser.add_argument("--iou", type=float, nargs=2, default=(0.93, 0.6), metavar=("START", "END"))
-    parser.add_argument("--stability", type=float, nargs=2, default=(0.93, 0.6), metavar=("START", "END"))
-    options = parser.parse_args()
+    options = parse()
     torch.set_num_threads(1)
     raster = open_raster(options.image)
-    image = raster.read(raster.spec.window.intersect(Window(0, 0, options.size, options.size))).image
+    window = raster.spec.window.intersect(Window(0, 0, options.size, options.size))
+    image = raster.read(window).image
+    objects = objects_of(options.reference, raster, window) if options.reference else None
     settings = {
         "points_per_side": options.points_per_side,
         "iou_start": options.iou[0],
@@ -108,25 +134,51 @@ def main() -> None:
         "stability_end": options.stability[1],
     }
     print(
-        f"{datetime.date.today()}, {platform.machine()}, {psutil.cpu_count()} cores, one thread; "
+        f"{datetime.date.today()}, {machine()}, one thread; "
         f"{options.model}, chip {image.shape[1]} × {image.shape[0]}, {settings}\n"
     )
-    print("| loop | passes | looks | encodes | decoded | upscaled | segments | coverage | CPU s |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    ours = load(options.model, device="cpu")
-    exact, seconds = timed(image, ours, make_config(settings))
-    print(line("exact", exact, seconds, ours.network_calls), flush=True)
-    quick = load(options.model, device="cpu", exact=False)
-    rough, rough_seconds = timed(image, quick, make_config(settings, step=0.03, look_again=0.02))
-    print(line("fast, step .03, look again .02", rough, rough_seconds, quick.network_calls), flush=True)
-    stock = Stock(ours._backend.model)
-    reference, reference_seconds = timed(image, stock, make_config(settings))
-    print(line("stock", reference, reference_seconds, stock.network_calls))
-    same = exact.labels.shape == reference.labels.shape and bool((exact.labels == reference.labels).all())
-    agreement = float((exact.labels == reference.labels).mean())
-    print(f"\nlabel maps equal: {same} ({agreement:.4%} of pixels)")
-    print(f"exact: ratio {reference_seconds / seconds:.1f}")
-    print(f"fast: ratio {reference_seconds / rough_seconds:.1f}")
+    titles = ["loop", "passes", "looks", "encodes", "decoded", "saved", "upscaled", "segments", "coverage"]
+    titles += ["Det@0.5", "SS-Det@0.5", "mIoU"] if objects else []
+    print(f"| {' | '.join([*titles, 'CPU s'])} |\n{'|---' * (len(titles) + 1)}|")
+    runs: list[Run] = []
+    for name, more in VARIANTS.items():
+        config = make_config(settings, **more)
+        segmenter = load(
+            options.model, device="cpu", precision=config.precision, exact=config.generator == "exact"
+        )
+        runs.append(timed(name, image, segmenter, config))
+        print(runs[-1].row(runs[0], objects), flush=True)
+    if options.skip_stock:
+        return
+    network = load(options.model, device="cpu")._backend.model
+    stock = timed("stock", image, Stock(network), make_config(settings))
+    print(stock.row(runs[0], objects))
+    same = runs[0].result.labels == stock.result.labels
+    print(f"\nlabel maps of exact and stock equal: {bool(same.all())} ({same.mean():.4%} of pixels)")
+    for run in runs:
+        print(f"{run.name}: ratio {stock.seconds / run.seconds:.1f}")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("image")
+    parser.add_argument("--reference", help="polygons of objects, to count detections by")
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--size", type=int, default=500, help="side of the chip, px")
+    parser.add_argument("--points-per-side", type=int, default=16)
+    parser.add_argument("--iou", type=float, nargs=2, default=(0.93, 0.6), metavar=("START", "END"))
+    parser.add_argument("--stability", type=float, nargs=2, default=(0.93, 0.6), metavar=("START", "END"))
+    parser.add_argument("--skip-stock", action="store_true", help="our loops only")
+    return parser.parse_args()
+
+
+def objects_of(path: str, raster: Raster, window: Window) -> LabelSource:
+    """The reference objects on the chip, which lies at the raster's upper left."""
+    grid = PixelGrid(window.height, window.width, raster.spec.crs, Affine(*raster.spec.transform))
+    return VectorLabels(read_polygons(path), grid, overlapping=True)
 
 
 if __name__ == "__main__":
