@@ -9,7 +9,7 @@ The same function stands in on both sides of a comparison.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from remotesam.segmenter.decoder import PointState, TilePlan
-from remotesam.segmenter.sam2_backend import Sam2Backend
+from remotesam.segmenter.sam2_backend import Job, Sam2Backend
 
 OBJECTS = (400, 60, 12)
 """Objects per level of nesting: parts, wholes, groups."""
@@ -86,11 +86,13 @@ class OracleBackend(Sam2Backend):
         self._oracle = oracle
         self._points: dict[int, Tensor] = {}
 
-    def score(self, plan: TilePlan, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], PointState]:
+    def score(self, jobs: Sequence[Job]) -> list[tuple[NDArray[np.float32], PointState]]:
         """Run the network, then answer with the oracle."""
-        _, state = super().score(plan, points)
-        self._points[id(state)] = torch.from_numpy(points)
-        return self._oracle.scores(self._points[id(state)]).numpy(), state
+        answers = []
+        for (_, points), (_, state) in zip(jobs, super().score(jobs), strict=True):
+            self._points[id(state)] = torch.from_numpy(points)
+            answers.append((self._oracle.scores(self._points[id(state)]).numpy(), state))
+        return answers
 
     def logits(
         self, plan: TilePlan, state: PointState, rows: NDArray[np.intp], use: Callable[[slice, Tensor], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(network: torch.nn.Module, im
     worker = backend(network)
     plan = worker.plans([image])[0]
     xy = points.astype(np.float32)
-    expected, _ = worker.score(plan, xy)
+    ((expected, _),) = worker.score([(plan, xy)])
     sizes: list[int] = []
     real = worker._score
 
@@ -200,7 +201,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(network: torch.nn.Module, im
         return real(plan, chunk)
 
     worker._score = greedy
-    found, state = worker.score(plan, xy)
+    ((found, state),) = worker.score([(plan, xy)])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert len(state.tokens) == len(points)
     assert max(sizes[sizes.index(min(sizes)) :]) <= 3, "once halved, a chunk stays small"
@@ -223,7 +224,60 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(network: torch.nn.Module, im
 
     worker._score = hopeless
     with pytest.raises(DeviceError, match="out of memory at the smallest batch"):
-        worker.score(plan, xy)
+        worker.score([(plan, xy)])
+
+
+@pytest.mark.parametrize("chunk", [64, 32, 8])
+def test_chunks_of_several_tiles_give_the_bits_of_one_tile_at_a_time(
+    network: torch.nn.Module, image: np.ndarray, chunk: int
+) -> None:
+    """Whichever tiles share a chunk, in whatever order; and much the same as chunks of one tile."""
+    rng = np.random.default_rng(2)
+    counts = (5, 40, 1, 17, 64)
+    plain, worker = backend(network), backend(network)
+    worker._one_shape, worker._chunks["score"] = True, chunk
+    plans = plain.plans([image[10 * i :, 7 * i :] for i in range(len(counts))])
+    points = [rng.uniform(0, 256, (count, 2)).astype(np.float32) for count in counts]
+    jobs = list(zip(plans, points, strict=True))
+    calls: list[int] = []
+    real = worker._score
+
+    def counted(plan, points):
+        calls.append(len(points))
+        return real(plan, points)
+
+    worker._score = counted
+    alone = [worker.score([job])[0] for job in jobs]
+    one_by_one = len(calls)
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        calls.clear()
+        for index, (iou, state) in zip(order, worker.score([jobs[i] for i in order]), strict=True):
+            np.testing.assert_array_equal(iou, alone[index][0])
+            for field in fields(state):
+                assert torch.equal(getattr(state, field.name), getattr(alone[index][1], field.name))
+        assert chunk == 8 or len(calls) < one_by_one, "late passes of several tiles share a call"
+        assert set(calls) == {chunk}, "one shape"
+    for job, (iou, _) in zip(jobs, alone, strict=True):
+        np.testing.assert_allclose(iou, plain.score([job])[0][0], atol=1e-5)
+
+
+def test_out_of_memory_with_several_tiles_in_a_chunk(network: torch.nn.Module, image: np.ndarray) -> None:
+    worker = backend(network)
+    plans = worker.plans([image, image[50:]])
+    jobs = [(plan, np.full((n, 2), 100, np.float32)) for plan, n in zip(plans, (30, 3), strict=True)]
+    expected = [iou for iou, _ in worker.score(jobs)]
+    worker._one_shape, real = True, worker._score
+
+    def greedy(plan, points):
+        if len(points) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(plan, points)
+
+    worker._score = greedy
+    for (iou, state), same in zip(worker.score(jobs), expected, strict=True):
+        np.testing.assert_allclose(iou, same, atol=1e-5)
+        assert len(state.tokens) == len(same)
+    assert worker._chunks["score"] == 4
 
 
 @pytest.mark.parametrize("size", [(1000, 1000), (517, 1203), (64, 40)])
@@ -291,7 +345,7 @@ def test_compiled_networks_answer_the_same(network: torch.nn.Module, image: np.n
     answers = []
     for worker in (plain, compiled):
         plan = worker.plans([image])[0]
-        scores, state = worker.score(plan, points)
+        ((scores, state),) = worker.score([(plan, points)])
         logits: list[torch.Tensor] = []
         worker.logits(plan, state, np.array([69, 3]), lambda _, made, kept=logits: kept.append(made))
         answers.append((scores, torch.cat(logits)))

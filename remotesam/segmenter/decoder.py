@@ -25,6 +25,7 @@ Exact up to float rounding. `docs/performance.md` has the measurements.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -41,26 +42,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TilePlan:
-    """Everything of one image that all its points share.
+    """Everything of one image that all its points share; B = 1, or of several images, one after another.
 
     Attributes:
-        first_k: (1, H, N, k) keys of layer 0.
-        first_v: (1, H, N, k) values of layer 0.
-        q0: (H, k, N) image queries of layer 0.
-        k1: (H, k, N) keys of layer 1 from Kc; v1, q1: values and image queries.
+        first_k: (B, H, N, k) keys of layer 0.
+        first_v: (B, H, N, k) values of layer 0.
+        q0: (B, H, k, N) image queries of layer 0.
+        k1: (B, H, k, N) keys of layer 1 from Kc; v1, q1: values and image queries.
         v1: See `k1`.
         q1: See `k1`.
-        cross0: (H, k, N) products of Kc with the out-projection, for the variance of layer 0.
-        cross0_g: (H, k, N) products of KG, the scaled and centred Kc, for the variance of layer 1.
-        cross1: (H, k, N) the same with layer 1's out-projection.
-        kf: (H, k, N) final keys from KG; vf: values.
+        cross0: (B, H, k, N) products of Kc with the out-projection, for the variance of layer 0.
+        cross0_g: (B, H, k, N) products of KG, the scaled and centred Kc, for the variance of layer 1.
+        cross1: (B, H, k, N) the same with layer 1's out-projection.
+        kf: (B, H, k, N) final keys from KG; vf: values.
         vf: See `kf`.
-        norm_c: (N,) squared length of Kc.
-        norm_g: (N,) squared length of KG.
-        dot_g: (N,) twice the product of KG with the constant part.
-        up: (N, D) first upscaling of KG.
-        fine1: (N, D) stride-8 features and constants, columns (row, col, channel).
-        fine0: (4 N, 4 D/8) stride-4 features and constants, rows (token, row, col).
+        norm_c: (B, N) squared length of Kc.
+        norm_g: (B, N) squared length of KG.
+        dot_g: (B, N) twice the product of KG with the constant part.
+        up: (B, N, D) first upscaling of KG.
+        fine1: (B, N, D) stride-8 features and constants, columns (row, col, channel).
+        fine0: (B, 4 N, 4 D/8) stride-4 features and constants, rows (token, row, col).
         grid: Side of the image token grid, N = grid².
     """
 
@@ -82,6 +83,16 @@ class TilePlan:
     fine1: Tensor
     fine0: Tensor
     grid: int
+
+    @classmethod
+    def joined(cls, plans: Sequence[TilePlan]) -> TilePlan:
+        """Put images side by side for `score`, which takes as many points of each; not for `logits`."""
+        for_logits = ("up", "fine1", "fine0")  # the largest parts: left out
+        parts: dict[str, Any] = {"grid": plans[0].grid}
+        for name in (f.name for f in fields(cls) if f.name != "grid"):
+            each = [getattr(plan, name) for plan in plans]
+            parts[name] = each[0][:0] if name in for_logits else torch.cat(each)
+        return cls(**parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +173,11 @@ class PointDecoder:
         cross0_g, cross1, kf, vf, up = (w.to_kg @ kg).split([inner] * 4 + [width])
 
         def by_head(channels: Tensor) -> Tensor:
-            return channels.unflatten(0, (heads, -1)).to(self._dtype)
+            return channels.unflatten(0, (heads, -1)).to(self._dtype)[None]
 
         return TilePlan(
-            first_k=by_head(w.first.k @ with_pe + w.first.k_bias[:, None]).mT.contiguous()[None],
-            first_v=by_head(w.first.v @ keys + w.first.v_bias[:, None]).mT.contiguous()[None],
+            first_k=by_head(w.first.k @ with_pe + w.first.k_bias[:, None]).mT.contiguous(),
+            first_v=by_head(w.first.v @ keys + w.first.v_bias[:, None]).mT.contiguous(),
             q0=by_head(w.image0.q @ with_pe + w.image0.q_bias[:, None]),
             k1=by_head(k1),
             v1=by_head(v1),
@@ -176,22 +187,22 @@ class PointDecoder:
             cross1=by_head(cross1),
             kf=by_head(kf),
             vf=by_head(vf),
-            norm_c=kc.square().sum(0),
-            norm_g=kg.square().sum(0),
-            dot_g=2 * w.bias1 @ kg,
-            up=up.T.contiguous().to(self._dtype),
-            fine1=(_subpixels(stride8.float(), grid).flatten(1) + w.up_bias).to(self._dtype),
-            fine0=_nested_subpixels(stride4.float(), grid).add_(w.up2_bias).to(self._dtype),
+            norm_c=kc.square().sum(0)[None],
+            norm_g=kg.square().sum(0)[None],
+            dot_g=(2 * w.bias1 @ kg)[None],
+            up=up.T.contiguous().to(self._dtype)[None],
+            fine1=(_subpixels(stride8.float(), grid).flatten(1) + w.up_bias).to(self._dtype)[None],
+            fine0=_nested_subpixels(stride4.float(), grid).add_(w.up2_bias).to(self._dtype)[None],
             grid=grid,
         )
 
     @torch.no_grad()
     def score(self, plan: TilePlan, points: Tensor) -> tuple[Tensor, PointState]:
-        """Run the transformer for points of one image and predict the quality of their masks.
+        """Run the transformer for points and predict the quality of their masks.
 
         Args:
-            plan: Of the image.
-            points: (P, 2) float32 (x, y) in pixels of the network's input.
+            plan: Of the image, or of B images.
+            points: (P, 2) float32 (x, y) in pixels of the network's input; of each image P / B in turn.
 
         Returns:
             (P, 3) predicted IoU in float32, and the state that `logits` needs.
@@ -275,9 +286,10 @@ class PointDecoder:
     def _attend_first(self, plan: TilePlan, queries: Tensor) -> Tensor:
         """Layer 0, tokens to image: all points' queries against one set of keys and values."""
         w = self._w.first
-        q = self._heads(_linear(queries, w.q, w.q_bias)).flatten(0, 1).transpose(0, 1)[None]
+        q = self._heads(_linear(queries, w.q, w.q_bias)).unflatten(0, (len(plan.first_k), -1))
+        q = q.flatten(1, 2).transpose(1, 2)
         out = F.scaled_dot_product_attention(q, plan.first_k, plan.first_v, scale=1.0)
-        return _linear(out[0].transpose(0, 1).reshape(*queries.shape[:2], -1), w.out, w.out_bias)
+        return _linear(out.transpose(1, 2).reshape(*queries.shape[:2], -1), w.out, w.out_bias)
 
     def _a0(self, plan: TilePlan, k0: Tensor) -> Tensor:
         """Layer 0, image to tokens: attention weights (P, R, N)."""
@@ -286,7 +298,7 @@ class PointDecoder:
     def _deviation0(self, plan: TilePlan, a0: Tensor, v0: Tensor) -> Tensor:
         u0 = _rows(v0, self._w.out0)
         z = _products(v0, plan.cross0).baddbmm_(u0 @ u0.mT, a0)
-        return self._deviation(plan.norm_c + _dot(a0, z), 0)
+        return self._deviation(_each(plan.norm_c, len(v0)) + _dot(a0, z), 0)
 
     def _deviation1(self, plan: TilePlan, b: Tensor, v0: Tensor, v1: Tensor, s0: Tensor) -> Tensor:
         w, half = self._w, b.shape[1] // 2
@@ -296,7 +308,8 @@ class PointDecoder:
         gram = torch.cat([u0 @ u0.mT, 2 * (u0 @ u1.mT)], 2)
         z0 = _products(v0, plan.cross0_g).mul_(s0[:, None]).baddbmm_(gram, b)
         z1 = _products(v1, plan.cross1).mul_(s0[:, None]).baddbmm_(u1 @ u1.mT, b[:, half:])
-        squares = (plan.norm_g * s0 + plan.dot_g) * s0 + _dot(b[:, :half], z0) + _dot(b[:, half:], z1)
+        norm_g, dot_g = _each(plan.norm_g, len(v0)), _each(plan.dot_g, len(v0))
+        squares = (norm_g * s0 + dot_g) * s0 + _dot(b[:, :half], z0) + _dot(b[:, half:], z1)
         return self._deviation(squares, 1)
 
     def _deviation(self, squares: Tensor, layer: int) -> Tensor:
@@ -352,19 +365,29 @@ def _linear(tokens: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
 
 
 def _products(tokens: Tensor, image: Tensor) -> Tensor:
-    """(P, T, H, k) x (H, k, N) -> (P, H T, N), head by head; always fresh memory."""
+    """(P, T, H, k) x (B, H, k, N) -> (P, H T, N), head by head; always fresh memory.
+
+    Points of each of B images in turn, as many of each; (H, k, N) is the same for all images.
+    """
     count, per_point, heads, _ = tokens.shape
-    by_head = tokens.permute(2, 0, 1, 3).reshape(heads, count * per_point, -1)
-    return (by_head @ image).unflatten(1, (count, per_point)).transpose(0, 1).flatten(1, 2)
+    images = image.shape[0] if image.ndim == 4 else 1
+    by_head = tokens.unflatten(0, (images, -1)).permute(0, 3, 1, 2, 4)
+    product = by_head.reshape(images, heads, count // images * per_point, -1) @ image
+    return product.unflatten(2, (-1, per_point)).transpose(1, 2).reshape(count, heads * per_point, -1)
 
 
 def _weighted(weights: Tensor, image: Tensor) -> Tensor:
-    """(P, H T, N) x (H, k, N) -> (P, T, H, k), head by head."""
-    heads = image.shape[0]
-    by_head = weights.unflatten(1, (heads, -1)).transpose(0, 1)
-    _, count, per_point, _ = by_head.shape
-    out = by_head.reshape(heads, count * per_point, -1) @ image.mT
-    return out.view(heads, count, per_point, -1).permute(1, 2, 0, 3)
+    """(P, H T, N) x (B, H, k, N) -> (P, T, H, k), head by head; images as in `_products`."""
+    images, heads = image.shape[:2]
+    by_head = weights.unflatten(1, (heads, -1)).unflatten(0, (images, -1)).transpose(1, 2)
+    _, _, each, per_point, _ = by_head.shape
+    out = by_head.reshape(images, heads, each * per_point, -1) @ image.mT
+    return out.unflatten(2, (each, per_point)).permute(0, 2, 3, 1, 4).flatten(0, 1)
+
+
+def _each(values: Tensor, count: int) -> Tensor:
+    """(B, N) -> (P, N): an image's values for each of its points."""
+    return values[:, None].expand(-1, count // len(values), -1).flatten(0, 1)
 
 
 def _rows(values: Tensor, out: Tensor) -> Tensor:

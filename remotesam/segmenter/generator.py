@@ -71,8 +71,9 @@ class Sam2Segmenter:
         jobs = [job for job in jobs if len(job[2])]
         plans = self._backend.plans([queries[index].image[window.slices] for index, window, _ in jobs])
         crops: list[list[_Crop]] = [[] for _ in queries]
-        for (index, window, points), plan in zip(jobs, plans, strict=True):
-            iou, state = self._backend.score(plan, _model_points(points, window, self.image_size))
+        prompts = [_model_points(points, window, self.image_size) for _, window, points in jobs]
+        answers = self._backend.score(list(zip(plans, prompts, strict=True)))
+        for (index, window, points), plan, (iou, state) in zip(jobs, plans, answers, strict=True):
             crops[index].append(_Crop.start(window, points, plan, state, iou))
         return [
             Sam2Proposals(self._backend, _crops_of(query)[0], found, exact=self.exact)
@@ -209,7 +210,7 @@ class Sam2Proposals:
         """Put further points to the network on the whole chip; see the protocol."""
         whole = self._crops[0]
         model_points = _model_points(points, whole.window, self._backend.image_size)
-        iou, state = self._backend.score(whole.plan, model_points)
+        ((iou, state),) = self._backend.score([(whole.plan, model_points)])
         self._crops[0] = whole.with_points(points, state, iou)
 
     def _select_in(self, crop: _Crop, min_iou: float, min_stability: float, nms_iou: float) -> Iterable[int]:
