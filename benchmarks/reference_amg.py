@@ -76,7 +76,8 @@ def reference_masks(
     """
     with torch.inference_mode():
         encoded = encode(model, image)
-        batches = torch.as_tensor(points, dtype=torch.float32).split(POINTS_PER_BATCH)
+        device = encoded.embedding.device
+        batches = torch.as_tensor(points, dtype=torch.float32, device=device).split(POINTS_PER_BATCH)
         found = [
             _process_batch(
                 model, encoded, batch, image.shape[:2], min_iou, min_stability, decode or decode_stock
@@ -97,17 +98,18 @@ def reference_masks(
             float(stabilities[index]),
             (float(prompts[index, 0]), float(prompts[index, 1])),
         )
-        for index in _nms(boxes.float(), scores, nms_iou)
+        for index in _nms(boxes.float().cpu(), scores.float().cpu(), nms_iou)
     ]
 
 
 def encode(model: torch.nn.Module, image: NDArray[np.uint8]) -> Encoded:
     """Resize, normalise and encode one image, as `SAM2ImagePredictor.set_image`."""
     size = model.image_size
-    values = torch.from_numpy(image).permute(2, 0, 1).contiguous().float() / 255
+    device = next(model.parameters()).device
+    values = torch.from_numpy(image).to(device).permute(2, 0, 1).contiguous().float() / 255
     if values.shape[1:] != (size, size):
         values = F.interpolate(values[None], (size, size), mode="bilinear", antialias=True)[0]
-    levels = model.forward_image(((values - MEAN) / STD)[None])["backbone_fpn"]
+    levels = model.forward_image(((values - MEAN.to(device)) / STD.to(device))[None])["backbone_fpn"]
     embedding = levels[2]
     if model.directly_add_no_mem_embed:
         embedding = embedding + model.no_mem_embed.view(1, -1, 1, 1)
@@ -125,7 +127,7 @@ def decode_stock(model: torch.nn.Module, encoded: Encoded, points: Tensor) -> tu
     Returns:
         (P, 3, g, g) logits and (P, 3) predicted IoU.
     """
-    labels = torch.ones(len(points), 1, dtype=torch.int)
+    labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
     sparse, dense = model.sam_prompt_encoder(points=(points[:, None], labels), boxes=None, masks=None)
     logits, scores, _, _ = model.sam_mask_decoder(
         image_embeddings=encoded.embedding,
@@ -158,7 +160,7 @@ def _process_batch(
     decode: Decode,
 ) -> _Batch:
     height, width = size
-    scaled = points / torch.tensor([width, height]) * model.image_size
+    scaled = points / points.new_tensor([width, height]) * model.image_size
     low, iou = decode(model, encoded, scaled)
     masks = F.interpolate(low.float(), (height, width), mode="bilinear", align_corners=False).flatten(0, 1)
     scores, prompts = iou.flatten(), points.repeat_interleave(3, dim=0)
@@ -178,12 +180,10 @@ def _process_batch(
 
 def _boxes(masks: Tensor) -> Tensor:
     """(M, H, W) bool -> (M, 4) inclusive x0, y0, x1, y1; zeros for an empty mask."""
-    boxes = torch.zeros(len(masks), 4, dtype=torch.long)
-    for box, rows, cols in zip(boxes, masks.any(2), masks.any(1), strict=True):
-        if rows.any():
-            down, across = rows.nonzero()[:, 0], cols.nonzero()[:, 0]
-            box[:] = torch.stack([across[0], down[0], across[-1], down[-1]])
-    return boxes
+    down, across = masks.any(2).int(), masks.any(1).int()
+    first = [line.argmax(1) for line in (across, down)]
+    last = [line.shape[1] - 1 - line.flip(1).argmax(1) for line in (across, down)]
+    return torch.stack([*first, *last], 1) * down.any(1)[:, None]
 
 
 def _nms(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
@@ -217,7 +217,7 @@ def _encode_runs(masks: Tensor) -> list[list[int]]:
     runs = []
     for index in range(count):
         ends = changes[changes[:, 0] == index, 1] + 1
-        edges = torch.cat([torch.tensor([0]), ends, torch.tensor([height * width])])
+        edges = torch.cat([ends.new_tensor([0]), ends, ends.new_tensor([height * width])])
         lengths = (edges[1:] - edges[:-1]).tolist()
         runs.append(([0] if flat[index, 0] else []) + lengths)
     return runs
