@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from remotesam.segmenter.crops import crop_points, crop_windows, cut_off
 from remotesam.segmenter.generator import Sam2Segmenter
 from remotesam.segmenter.protocol import Candidate, ExtendableProposals, Query
 from remotesam.segmenter.sam2_backend import Sam2Backend
+from remotesam.segmenter.shared import SharedSegmenter
 from remotesam.windows import Window
 from tests.test_segmenter_decoder import lively
 
@@ -351,3 +354,29 @@ def test_compiled_networks_answer_the_same(network: torch.nn.Module, image: np.n
         answers.append((scores, torch.cat(logits)))
     np.testing.assert_allclose(answers[0][0], answers[1][0], atol=1e-4)
     torch.testing.assert_close(answers[0][1], answers[1][1], atol=1e-2, rtol=1e-3)
+
+
+def test_threads_that_share_a_device_get_the_bits_of_one_tile_at_a_time(
+    network: torch.nn.Module, image: np.ndarray
+) -> None:
+    worker = backend(network)
+    worker._one_shape, worker._chunks["score"] = True, 16
+    segmenter = Sam2Segmenter("nano", "", worker)
+    shared = SharedSegmenter(segmenter)
+    queries = [Query(image[15 * i :], grid(*SIZE, i + 1)[:, ::-1] * 0.5) for i in range(3)]
+    alone = [shared.propose([query])[0] for query in queries]
+
+    batches: list[int] = []
+    propose = segmenter.propose
+    segmenter.propose = lambda batch: batches.append(len(batch)) or propose(batch)
+    with ThreadPoolExecutor(3) as pool:
+        with shared._device:  # as if another tile had it
+            waiting = [pool.submit(shared.propose, [query]) for query in queries]
+            while len(shared._waiting) < 3:
+                time.sleep(0.01)
+        together = [one.result()[0] for one in waiting]
+    assert batches == [3], "what waits goes to the device as one batch"
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one._crops[0].points, other._crops[0].points)
+        np.testing.assert_array_equal(one._crops[0].iou, other._crops[0].iou)
+        assert torch.equal(one._crops[0].state.tokens, other._crops[0].state.tokens)
