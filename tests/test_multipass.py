@@ -161,7 +161,7 @@ def test_the_image_of_the_caller_is_not_painted():
 class PointSegmenter:
     """Proposes the regions of one colour that a prompt has hit so far, and remembers queries and prompts."""
 
-    name, digest, image_size = "points", "2" * 64, 64
+    name, digest, image_size, device = "points", "2" * 64, 64, "cpu"
 
     def __init__(self):
         self.images, self.asked = [], []
