@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def timed(name: str, image: np.ndarray, segmenter: Segmenter, config: Config) ->
     """Segment the chip and take the process's CPU seconds."""
     started = time.process_time()
     result = segment_chip(image, np.ones(image.shape[:2], bool), segmenter, config)
-    return Run(name, result, time.process_time() - started, segmenter.network_calls)
+    seconds = time.process_time() - started
+    print(f"{name}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    return Run(name, result, seconds, segmenter.network_calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Run:
     seconds: float
     calls: NetworkCalls
 
-    def row(self, exact: Run, objects: LabelSource | None) -> str:
+    def row(self, exact: Run, stock: Run | None, objects: LabelSource | None) -> str:
         """One row of the table; what is saved is the share of the exact loop's decoded points."""
         passes, labels = self.result.passes, self.result.labels
         looks = sum(report.points > 0 for report in passes)
@@ -115,7 +118,10 @@ class Run:
         if objects:
             found = score(self.name, ArrayLabels(self.name, labels), objects, *labels.shape).all
             cells += [f"{found.det_50:.1%}", f"{found.ss_det_50:.1%}", f"{found.miou:.3f}"]
-        return f"| {' | '.join(map(str, [*cells, f'{self.seconds:.1f}']))} |"
+        cells.append(f"{self.seconds:.1f}")
+        if stock:
+            cells.append(f"{stock.seconds / self.seconds:.1f}")
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -137,9 +143,6 @@ def main() -> None:
         f"{datetime.date.today()}, {machine()}, one thread; "
         f"{options.model}, chip {image.shape[1]} × {image.shape[0]}, {settings}\n"
     )
-    titles = ["loop", "passes", "looks", "encodes", "decoded", "saved", "upscaled", "segments", "coverage"]
-    titles += ["Det@0.5", "SS-Det@0.5", "mIoU"] if objects else []
-    print(f"| {' | '.join([*titles, 'CPU s'])} |\n{'|---' * (len(titles) + 1)}|")
     runs: list[Run] = []
     for name, more in VARIANTS.items():
         config = make_config(settings, **more)
@@ -147,16 +150,21 @@ def main() -> None:
             options.model, device="cpu", precision=config.precision, exact=config.generator == "exact"
         )
         runs.append(timed(name, image, segmenter, config))
-        print(runs[-1].row(runs[0], objects), flush=True)
-    if options.skip_stock:
-        return
-    network = load(options.model, device="cpu")._backend.model
-    stock = timed("stock", image, Stock(network), make_config(settings))
-    print(stock.row(runs[0], objects))
-    same = runs[0].result.labels == stock.result.labels
-    print(f"\nlabel maps of exact and stock equal: {bool(same.all())} ({same.mean():.4%} of pixels)")
+    exact, stock = runs[0], None
+    if not options.skip_stock:
+        network = load(options.model, device="cpu")._backend.model
+        stock = timed("stock", image, Stock(network), make_config(settings))
+        runs.append(stock)
+    titles = ["loop", "passes", "looks", "encodes", "decoded", "saved", "upscaled", "segments", "coverage"]
+    titles += ["Det@0.5", "SS-Det@0.5", "mIoU"] if objects else []
+    titles += ["CPU s", "ratio"] if stock else ["CPU s"]
+    print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for run in runs:
-        print(f"{run.name}: ratio {stock.seconds / run.seconds:.1f}")
+        print(run.row(exact, stock, objects))
+    if stock:
+        same = exact.result.labels == stock.result.labels
+        print(f"\nlabel maps of exact and stock equal: {bool(same.all())} ({same.mean():.4%} of pixels)")
+        print(f"ratio {stock.seconds / exact.seconds:.1f}")
 
 
 def parse() -> argparse.Namespace:
