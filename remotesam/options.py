@@ -71,7 +71,8 @@ def _option(name: str, about: dict[str, Any]) -> Callable[[Command], Command]:
             f"{flag}/{off}", name, default=None, help=f"{text}  [default: {'on' if default else 'off'}]"
         )
     choices = about.get("enum")
-    kind = click.Choice(choices) if choices else None
+    # click reads ".6" too, which is no number in JSON.
+    kind = click.Choice(choices) if choices else click.FLOAT if about.get("type") == "number" else None
     shown = ",".join(map(str, default)) if isinstance(default, list) else default
     if shown is not None:
         text = f"{text}  [default: {shown}]"
