@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from remotesam.scenes.scene import Scene, scene
+from remotesam.segmenter.architectures import build
 from training.data import STRIDE, click_regions, normalise
-from training.network import Network
+from training.network import FRAME, Network
 from training.train import is_memory
 
 FIRST_SCENE = 60_000_000
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("state", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--image-size", type=int, default=256, help="side of the frames, at most 512")
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--latest", action="store_true", help="the last weights instead of their average")
@@ -42,9 +44,11 @@ def main() -> None:
     torch.set_num_threads(1)
     saved = torch.load(options.state, map_location="cpu", weights_only=True)
     network = Network(0)
-    weights = saved["network" if options.latest else "average"]
-    network.load_state_dict(weights)
-    steps = train(network.sam, options)
+    network.load_state_dict(saved["network" if options.latest else "average"])
+    model = smaller(network.sam, options.image_size)
+    steps = train(model, options)
+    learnt = {name: value for name, value in model.state_dict().items() if is_learnt(name)}
+    network.sam.load_state_dict(learnt, strict=False)
     state = network.state_dict()
     torch.save(
         {
@@ -59,11 +63,25 @@ def main() -> None:
     print(f"{options.out}: {steps} memory steps")
 
 
+def smaller(model: Any, image_size: int) -> Any:
+    """Give a copy for smaller images; its positional code is that of the middle of the model's own frame."""
+    copy: Any = build("nano", image_size=image_size)
+    weights = model.state_dict()
+    code = "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+    copy.load_state_dict(weights | {code: weights[code] * image_size / FRAME})
+    return copy
+
+
+def is_learnt(name: str) -> bool:
+    """Whether a parameter is trained here: the memory's, and those that say if there is an object."""
+    return is_memory(name) or "pred_obj_score_head" in name
+
+
 def train(model: Any, options: argparse.Namespace) -> int:
     """Train the memory parameters for `options.minutes`; returns the number of steps."""
     trained = []
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(is_memory(name) or "pred_obj_score_head" in name)
+        parameter.requires_grad_(is_learnt(name))
         if parameter.requires_grad:
             trained.append(parameter)
     optimiser = torch.optim.AdamW(trained, lr=options.rate, weight_decay=0.01)
