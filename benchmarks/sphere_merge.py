@@ -14,6 +14,7 @@ from remotesam.panorama_task import owned_first
 from remotesam.seams import Joins, contact_evidence, join_contact, join_overlap
 from remotesam.sphere.assemble import assemble
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
+from remotesam.sphere.handover import ViewLine, hand_over
 from remotesam.sphere.owner import owners_in_view
 
 Strategy = Literal["none", "best-match", "mutual-best", "overlap"]
@@ -44,25 +45,26 @@ class ViewedScene:
 
     def merged(self, strategy: Strategy) -> np.ndarray:
         """(H, W) ids of the panorama after joining."""
-        joins: dict[Strategy, Callable[[], Edges]] = {
-            "none": lambda: Edges.concatenate([]),
+        joins: dict[Strategy, Callable[[], tuple[Edges, list[ViewLine]]]] = {
+            "none": lambda: (Edges.concatenate([]), []),
             "overlap": self._by_overlap,
-            "best-match": lambda: self._by_contact("best-match"),
-            "mutual-best": lambda: self._by_contact("mutual-best"),
+            "best-match": lambda: (self._by_contact("best-match"), []),
+            "mutual-best": lambda: (self._by_contact("mutual-best"), []),
         }
-        return self._picture(joins[strategy]())
+        edges, lines = joins[strategy]()
+        return self._picture(edges, lines)
 
     def score(self, strategy: Strategy) -> float:
         """Mean IoU with the truth after joining, 0..1."""
         return mean_iou(self.scene.truth, self.merged(strategy), self.scene.grid)
 
-    def _by_overlap(self) -> Edges:
+    def _by_overlap(self) -> tuple[Edges, list[ViewLine]]:
         views = self.layout.views
         areas = [
             label_solid_angles(view, labels, int(labels.max()))
             for view, labels in zip(views, self.labels, strict=True)
         ]
-        found = []
+        found, lines = [], []
         for one in range(len(views)):
             for view in self.layout.neighbours(one):
                 other = view.index
@@ -79,7 +81,10 @@ class ViewedScene:
                     n_core_b=self.n_core[other],
                 )
                 found.append(Edges.of(joins, one, other))
-        return Edges.concatenate(found)
+                labels, n_core = zip(*((self.labels[k], self.n_core[k]) for k in (one, other)), strict=True)
+                line = hand_over(self.layout, views[one], view, labels, n_core, joins)
+                lines += [] if line is None else [line]
+        return Edges.concatenate(found), lines
 
     def _by_contact(self, strategy: Literal["best-match", "mutual-best"]) -> Edges:
         """Neighbouring pixels of the panorama with labels of different views, over the seam too."""
@@ -108,7 +113,7 @@ class ViewedScene:
         known = (labels > 0) & (labels <= self.n_core[index])
         return np.where(known, index << BITS | labels, 0).astype(np.int32)
 
-    def _picture(self, edges: Edges) -> np.ndarray:
+    def _picture(self, edges: Edges, lines: list[ViewLine]) -> np.ndarray:
         joined = components(self.n_core, edges)
 
         def final(index: int) -> np.ndarray:
@@ -117,4 +122,4 @@ class ViewedScene:
             ids[1 : self.n_core[index] + 1] = joined.lut(index)
             return ids[labels]
 
-        return assemble(self.layout.views, self.scene.grid, final)
+        return assemble(self.layout.views, self.scene.grid, final, lines)

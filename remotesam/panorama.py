@@ -29,7 +29,7 @@ from remotesam.executors import Outcome
 from remotesam.panorama_page import look_around_page
 from remotesam.panorama_place import Place, frame_crs, locate
 from remotesam.panorama_scores import scores
-from remotesam.panorama_task import PanoramaJob, match_view, read_edges, read_view, segment_view
+from remotesam.panorama_task import PanoramaJob, match_view, read_edges, read_lines, read_view, segment_view
 from remotesam.panorama_write import (
     check_output,
     picture_on,
@@ -350,7 +350,8 @@ class _Work:
         started = time.perf_counter()
         self.crew.listener("stage", name="polygons", total=None)
         config, focal = self.job.config, self.job.layout.views[0].focal
-        runs = find_runs(assemble(self.job.layout.views, grid, self._labels_of(joined)), grid)
+        lines = [line for index in range(len(self.job.layout)) for line in read_lines(self.store, index)]
+        runs = find_runs(assemble(self.job.layout.views, grid, self._labels_of(joined), lines), grid)
         self.seconds["assemble"] = round(time.perf_counter() - started, 3)
         cleaned = clean(runs, absorb_area=config.absorb_area / focal**2, min_area=config.min_area / focal**2)
         final, before = renumber(cleaned)

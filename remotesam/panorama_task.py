@@ -17,9 +17,10 @@ from remotesam.components import Edges
 from remotesam.errors import Cancelled, TileError
 from remotesam.multipass import ChipResult, Segment, segment_chip
 from remotesam.seam_task import seams_name
-from remotesam.seams import join_overlap
+from remotesam.seams import Joins, join_overlap
 from remotesam.sphere.equirect import Equirect
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
+from remotesam.sphere.handover import ViewLine, hand_over
 from remotesam.sphere.layouts import Layout
 from remotesam.sphere.owner import owners_in_view
 from remotesam.sphere.sampler import Sampler
@@ -75,31 +76,60 @@ def segment_view(bench: Workbench, index: int) -> Summary:
 
 
 def match_view(bench: Workbench, index: int) -> int:
-    """Compare one view with its neighbours of higher index and write the joins to the run.
+    """Compare one view with its neighbours of higher index; write joins and lines of handing over to the run.
 
     Returns:
         The number of joins.
     """
     layout = _job(bench).layout
-    edges = Edges.concatenate([])
+    edges, lines = [], []
     mine = read_view(bench.store, index)
     if mine is not None and mine.n_core and bench.job.config.merge != "none":
         owners = owners_in_view(layout, index)
-        edges = Edges.concatenate(
-            [
-                _compare(layout, mine, other, owners)
-                for view in layout.neighbours(index)
-                if view.index > index and (other := read_view(bench.store, view.index)) is not None
-            ]
-        )
-    bench.store.put_table(seams_name(index), pa.table({name: getattr(edges, name) for name in _COLUMNS}))
-    return len(edges)
+        for view in layout.neighbours(index):
+            if view.index < index or (other := read_view(bench.store, view.index)) is None:
+                continue
+            joins = _compare(layout, mine, other, owners)
+            edges.append(Edges.of(joins, index, view.index))
+            line = hand_over(
+                layout,
+                layout.views[index],
+                view,
+                (mine.labels, other.labels),
+                (mine.n_core, other.n_core),
+                joins,
+            )
+            lines += [] if line is None else [line]
+    found = Edges.concatenate(edges)
+    bench.store.put_table(seams_name(index), pa.table({name: getattr(found, name) for name in _COLUMNS}))
+    bench.store.put_table(lines_name(index), _line_table(lines))
+    return len(found)
 
 
 def read_edges(store: RunStore, index: int) -> Edges:
     """What `match_view` wrote for a view."""
     table = store.get_table(seams_name(index))
     return Edges(**{name: table[name].to_numpy() for name in _COLUMNS})
+
+
+def read_lines(store: RunStore, index: int) -> list[ViewLine]:
+    """The lines of handing over that `match_view` wrote for a view."""
+    table = store.get_table(lines_name(index))
+    return [
+        ViewLine(
+            one=index,
+            other=row["other"],
+            start=row["start"],
+            bend=np.array(row["bend"], np.float32),
+            offset=np.array(row["offset"], np.int16),
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def lines_name(index: int) -> str:
+    """Where the lines of a view lie in the run."""
+    return f"seams/{index}.lines.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +158,25 @@ def read_view(store: RunStore, index: int) -> SegmentedView | None:
     )
 
 
-def _compare(layout: Layout, one: SegmentedView, other: SegmentedView, owners: NDArray[np.int16]) -> Edges:
+def _compare(layout: Layout, one: SegmentedView, other: SegmentedView, owners: NDArray[np.int16]) -> Joins:
     evidence = view_evidence(
         layout.views[one.index], layout.views[other.index], one.labels, other.labels, owners
     )
-    joins = join_overlap(
+    return join_overlap(
         evidence, one.solid_angle, other.solid_angle, n_core_a=one.n_core, n_core_b=other.n_core
     )
-    return Edges.of(joins, one.index, other.index)
+
+
+def _line_table(lines: list[ViewLine]) -> pa.Table:
+    """One row per line."""
+    return pa.table(
+        {
+            "other": pa.array([line.other for line in lines], pa.int32()),
+            "start": pa.array([line.start for line in lines], pa.float64()),
+            "bend": pa.array([line.bend for line in lines], pa.list_(pa.float32())),
+            "offset": pa.array([line.offset for line in lines], pa.list_(pa.int16())),
+        }
+    )
 
 
 def _job(bench: Workbench) -> PanoramaJob:

@@ -54,13 +54,17 @@ class Strip:
     """Columns west of the seam."""
 
 
-def seamline(strip: Strip, *, open_start: bool, open_end: bool) -> Offsets:
+def seamline(
+    strip: Strip, *, open_start: bool = False, open_end: bool = False, room: NDArray[np.bool_] | None = None
+) -> Offsets:
     """Find the cheapest line.
 
     Args:
         strip: the pixels round the seam.
         open_start: no other tile adjoins at the first row (the raster ends there).
         open_end: the same of the last row.
+        room: (L, W + 1) True = the line may lie before this column; the seam's own is always True. None =
+            anywhere.
 
     Returns:
         (L,) px by which the line lies east (> 0) or west (< 0) of the seam, row by row: the western tile
@@ -73,6 +77,8 @@ def seamline(strip: Strip, *, open_start: bool, open_end: bool) -> Offsets:
     if not cost[:, strip.middle].any():
         return np.zeros(length, np.int16)
     cost[np.abs(offset) > free[:, None]] = _NEVER
+    if room is not None:
+        cost[~room] = _NEVER
     south, north = _turn_costs(strip)
     total, came = cost[0], np.zeros((length, width + 1), np.int16)
     place = np.arange(width + 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remotesam.errors import ConfigError, InputError
 from remotesam.sphere import Equirect, Sampler, View, views
 from remotesam.sphere.equirect import direction, lonlat
-from remotesam.sphere.owner import NOBODY, owners_in_view, owners_on_grid
+from remotesam.sphere.owner import NOBODY, centres, owners_in_view, owners_on_grid, point_in
 from remotesam.sphere.sampler import wrapped_crop
 from remotesam.windows import Window
 
@@ -162,14 +162,17 @@ def test_owner_on_the_grid_is_the_nearest_view(width, name):
         nearest = np.min(distances, axis=0)
         chosen = np.array(distances)[owned.owner.ravel(), np.arange(len(directions))]
         assert np.abs(chosen - nearest).max() < 1e-5
-        for point, index, (x, y) in zip(
-            directions[::97],
-            owned.owner.ravel()[::97],
-            np.stack([owned.x.ravel(), owned.y.ravel()], 1)[::97],
-            strict=True,
-        ):
-            expected, _ = layout.views[index].project(point[None])
-            assert np.abs(expected[0] - [x, y]).max() < 0.02
+        others = np.array(distances)
+        others[owned.owner.ravel(), np.arange(len(directions))] = np.inf
+        seen = owned.second.ravel() != NOBODY
+        assert (seen == np.isfinite(others.min(axis=0))).all()
+        chosen = others[owned.second.ravel()[seen], np.flatnonzero(seen)]
+        assert np.abs(chosen - others.min(axis=0)[seen]).max(initial=0) < 1e-5
+        lattice = centres(grid, window)
+        for index in np.unique(owned.owner):
+            here = owned.owner == index
+            expected, _ = layout.views[index].project(directions[here.ravel()])
+            assert np.abs(expected - np.stack(point_in(layout.views[index], *lattice, here), 1)).max() < 0.02
 
 
 def test_owner_in_a_view_agrees_with_every_other_view():

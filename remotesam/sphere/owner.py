@@ -69,45 +69,27 @@ def _chebyshev(
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """For each pixel of a window of an equirectangular picture: its owner and the owner's pixel there."""
+    """For each pixel of a window of an equirectangular picture: its owner, and the view that comes next."""
 
     owner: NDArray[np.int16]
     """(h, w) view index, `NOBODY` where no view looks."""
-    x: NDArray[np.float32]
-    """(h, w) point in the owner's pixels, 0..size."""
-    y: NDArray[np.float32]
-    """(h, w) point in the owner's pixels, 0..size, down."""
+    second: NDArray[np.int16]
+    """(h, w) index of the next nearest view that looks there, or `NOBODY`."""
 
 
 def owners_on_grid(views: Sequence[View], grid: Equirect, window: Window) -> Ownership:
     """Owners of the pixel centres of a window of `grid`; `views` are in index order."""
     lon, lat = centres(grid, window)
-    best = np.full(window.shape, np.inf, np.float32)
-    owner = np.full(window.shape, NOBODY, np.int16)
-    px, py = np.zeros(window.shape, np.float32), np.zeros(window.shape, np.float32)
+    best, next_best = (np.full(window.shape, np.inf, np.float32) for _ in range(2))
+    owner, second = (np.full(window.shape, NOBODY, np.int16) for _ in range(2))
     for view in views_near(views, grid, window):
-        x, y, z = plane_on_grid(view, lon, lat)
-        across, up = x.copy(), y.copy()
-        depth = np.where(z > 1e-6, z, np.float32(1))
-        wins = _chebyshev(x, y, z, view) < best
-        best[wins] = x[wins]
-        owner[wins] = view.index
-        px[wins] = across[wins] / depth[wins]
-        py[wins] = up[wins] / depth[wins]
-    return _in_pixels(views, owner, px, py)
-
-
-def _in_pixels(
-    views: Sequence[View], owner: NDArray[np.int16], x: NDArray[np.float32], y: NDArray[np.float32]
-) -> Ownership:
-    """Plane coordinates to pixels, with each view's own size and focal length."""
-    slots = {view.index: view for view in views}
-    table = max(slots, default=0) + 2
-    focal, middle = np.ones(table, np.float32), np.zeros(table, np.float32)
-    for index, view in slots.items():
-        focal[index], middle[index] = view.focal, view.size / 2
-    scale, shift = focal[owner], middle[owner]
-    return Ownership(owner, shift + scale * x, shift - scale * y)
+        distance = _chebyshev(*plane_on_grid(view, lon, lat), view)
+        wins = distance < best
+        runs_up = distance < next_best
+        next_best[runs_up], second[runs_up] = distance[runs_up], view.index
+        next_best[wins], second[wins] = best[wins], owner[wins]
+        best[wins], owner[wins] = distance[wins], view.index
+    return Ownership(owner, second)
 
 
 def plane_on_grid(
@@ -120,6 +102,15 @@ def plane_on_grid(
     ahead = cos_lat * cos_lon
     c, s = np.float32(math.cos(tilt)), np.float32(math.sin(tilt))
     return cos_lat * sin_lon, sin_lat * c - ahead * s, ahead * c + sin_lat * s
+
+
+def point_in(
+    view: View, lon: NDArray[np.float64], lat: NDArray[np.float64], where: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N,) x and y in a view's pixels of the marked pixels of a lon/lat lattice (radians), all in its front."""
+    x, y, z = plane_on_grid(view, lon, lat)
+    depth = z[where]
+    return view.size / 2 + view.focal * (x[where] / depth), view.size / 2 - view.focal * (y[where] / depth)
 
 
 def centres(grid: Equirect, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
