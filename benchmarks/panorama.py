@@ -3,8 +3,8 @@
 python benchmarks/panorama.py sampling            # ms per view, against py360convert when it is installed
 python benchmarks/panorama.py layouts             # views, pixels, guaranteed context for panorama widths
 python benchmarks/panorama.py merge [--seeds N]   # mean IoU by merge strategy (fixed seeds)
-python benchmarks/panorama.py run IMAGE           # a whole run with the bundled model, peak memory,
-seconds
+python benchmarks/panorama.py run IMAGE           # a whole run with the bundled model: seconds, peak memory,
+                                                  # how much of the borders of views shows
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.sphere_merge import STRATEGIES, ViewedScene
 from benchmarks.sphere_scenes import SphereScene
+from benchmarks.view_borders import before_and_after
 from remotesam.sphere import Equirect, Sampler, View, views
+from remotesam.store import RunStore
 
 
 def sampling(_: argparse.Namespace) -> None:
@@ -109,11 +111,17 @@ def run(arguments: argparse.Namespace) -> None:
     settings = dict(part.split("=", 1) for part in arguments.set)
     with tempfile.TemporaryDirectory() as folder:
         result = segment_panorama(
-            arguments.image, str(Path(folder) / "out.geojson"), config=make_config(settings), resume=False
+            arguments.image,
+            str(Path(folder) / "out.geojson"),
+            config=make_config(settings),
+            run_dir=arguments.run_dir,
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{Path(arguments.image).name}: {result.stats}")
-    print(f"coverage {result.coverage:.3f}, peak memory {peak:.2f} GiB")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{Path(arguments.image).name}: {result.stats}")
+        print(f"coverage {result.coverage:.3f}, peak memory {peak:.2f} GiB")
+        grid = result.objects.grid
+        before, after = before_and_after(RunStore(result.run_dir), views(grid.full_width), grid)
+    print(f"borders of views that show (half a view away): {before}, with lines of handing over {after}")
 
 
 def main() -> None:
@@ -129,6 +137,7 @@ def main() -> None:
     merging.set_defaults(work=merge)
     running = commands.add_parser("run")
     running.add_argument("image")
+    running.add_argument("--run-dir", help="where finished views are kept; default: nowhere")
     running.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     running.set_defaults(work=run)
     arguments = parser.parse_args()

@@ -35,6 +35,10 @@ LEAST_CELLS = 8
 """Smaller regions go to a neighbour; at 1024 px and a chip of 1100 px this is 150 px of the chip."""
 UNEVEN = 2.0
 """A region is no object when the mean affinity logit of its cells lies below -UNEVEN times the level."""
+LARGE = 0.25
+"""Share of the chip above which a region is no object when that mean lies below 0, so that its cells rather
+differ: the network has seen few such regions whole, and calls a chip full of rocks or trees one thing as soon
+as nothing else on it gives it a border. Sky, water, sand and fields stay well above 0."""
 FLOOR = 0.62
 """Scores are FLOOR + (1 - FLOOR) x predicted IoU: regions of one cut do not compete for pixels, so even the
 worst is better than a gap, and the default thresholds, which end at 0.6, reach all of them."""
@@ -68,7 +72,8 @@ class Scorer:
         x = (features(tree, nodes) - w["centre"]) / w["scale"]
         hidden = np.tanh(x @ w["in.weight"].T + w["in.bias"])
         logit = hidden @ w["out.weight"].T + w["out.bias"]
-        even = 2 * self.slope * tree.spread[nodes] <= (1 + UNEVEN) * self.level
+        allowed = np.where(tree.area[nodes] > LARGE * tree.area.max(), 0, UNEVEN)
+        even = 2 * self.slope * tree.spread[nodes] <= (1 + allowed) * self.level
         return np.where(even, 1 / (1 + np.exp(-logit[:, 0])), 0).astype(np.float32)
 
 
