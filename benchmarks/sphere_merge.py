@@ -17,10 +17,11 @@ from remotesam.sphere.evidence import label_solid_angles, view_evidence
 from remotesam.sphere.handover import ViewLine, hand_over
 from remotesam.sphere.owner import owners_in_view
 
-Strategy = Literal["none", "best-match", "mutual-best", "overlap"]
+Strategy = Literal["none", "best-match", "mutual-best", "overlap", "perfect"]
 
-STRATEGIES: tuple[Strategy, ...] = ("none", "best-match", "mutual-best", "overlap")
-"""No merge; Remote SAMsing's contact strategies along the views' borders; ours."""
+STRATEGIES: tuple[Strategy, ...] = ("none", "best-match", "mutual-best", "overlap", "perfect")
+"""No merge; Remote SAMsing's contact strategies along the views' borders; ours, with lines of handing over;
+and what would be left to any merge if every object had been joined: views see objects where they are not."""
 
 
 BITS = 16
@@ -45,6 +46,9 @@ class ViewedScene:
 
     def merged(self, strategy: Strategy) -> np.ndarray:
         """(H, W) ids of the panorama after joining."""
+        if strategy == "perfect":
+            views = self.layout.views
+            return assemble(views, self.scene.grid, lambda index: self.scene.whole(views[index]))
         joins: dict[Strategy, Callable[[], tuple[Edges, list[ViewLine]]]] = {
             "none": lambda: (Edges.concatenate([]), []),
             "overlap": self._by_overlap,

@@ -76,13 +76,13 @@ class SphereScene:
         rows = [self.objects(direction(lon, row).reshape(-1, 3)) for row in lat]
         return np.stack(rows)
 
+    def whole(self, view: View) -> np.ndarray:
+        """(size, size) int32 object ids where this view sees them, none split: what a perfect merge knows."""
+        return self._seen(view)[0].reshape(view.size, view.size)
+
     def labels(self, view: View) -> np.ndarray:
         """(size, size) int32 labels 1.. as this view sees the scene."""
-        rng = np.random.default_rng((self.seed, view.index))
-        centre = np.arange(view.size) + 0.5
-        x, y = np.meshgrid(centre, centre)
-        rays = view.rays(np.stack([x.ravel(), y.ravel()], 1)) @ _turn(rng, self.misaligned)
-        seen = self.objects(rays)
+        seen, rays, rng = self._seen(view)
         for cell in np.unique(seen[seen > 0]):
             cut, side = rng.random() < self.split, _unit(rng.normal(size=3))
             if cut:
@@ -91,6 +91,14 @@ class SphereScene:
                 seen[(seen == cell) & (rays @ plane > 0)] = cell + self.cells
         _, compact = np.unique(np.append(0, seen), return_inverse=True)
         return compact[1:].reshape(view.size, view.size).astype(np.int32)
+
+    def _seen(self, view: View) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+        """Objects at the pixels of a view, their directions in the scene, and the view's own randomness."""
+        rng = np.random.default_rng((self.seed, view.index))
+        centre = np.arange(view.size) + 0.5
+        x, y = np.meshgrid(centre, centre)
+        rays = view.rays(np.stack([x.ravel(), y.ravel()], 1)) @ _turn(rng, self.misaligned)
+        return self.objects(rays), rays, rng
 
 
 def mean_iou(truth: np.ndarray, found: np.ndarray, grid: Equirect) -> float:

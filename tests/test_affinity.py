@@ -11,6 +11,7 @@ from remotesam.errors import CheckpointError
 from remotesam.scenes.scene import scene
 from remotesam.segmenter.affinity import load_affinity
 from remotesam.segmenter.protocol import Query
+from remotesam.segmenter.regions import merge_tree
 
 EVERYTHING = {"min_iou": 0.0, "min_stability": 0.0, "nms_iou": 0.7}
 CHECKPOINT = Path(str(files("remotesam") / "segmenter" / "weights" / "nano.pt"))
@@ -93,3 +94,20 @@ def test_checkpoint_without_affinity_part(tmp_path):
     torch.save({"model": {}}, path)
     with pytest.raises(CheckpointError, match=r"plain\.pt: has no affinity part"):
         load_affinity(path, image_size=512)
+
+
+def test_what_fills_a_chip_is_no_object_unless_its_cells_agree(segmenter):
+    """Cells that rather differ may make up a small region, not a quarter of the chip; equal cells may."""
+    scorer = segmenter._scorer
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(32, 32, 8)).astype(np.float32)
+    scores = []
+    for unevenness in (0.5, 2.0):  # mean affinity logit of the whole: level / 2 and -level
+        spread = unevenness * scorer.level / (2 * scorer.slope)
+        tree = merge_tree(noise * np.float32(np.sqrt(spread / 8)))
+        worth = scorer(tree, np.arange(len(tree.area)))
+        assert tree.spread[tree.area.argmax()] == pytest.approx(spread, rel=0.1)
+        scores.append((worth[tree.area.argmax()], worth[(tree.area > 30) & (tree.area < 250)].max()))
+    assert scores[0][0] > 0
+    assert scores[1][0] == 0
+    assert scores[1][1] > 0

@@ -107,7 +107,7 @@ def plane_on_grid(
 def point_in(
     view: View, lon: NDArray[np.float64], lat: NDArray[np.float64], where: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(N,) x and y in a view's pixels of the marked pixels of a lon/lat lattice (radians), all in its front."""
+    """(N,) x and y in a view's pixels of marked pixels of a lon/lat lattice (radians), all in its front."""
     x, y, z = plane_on_grid(view, lon, lat)
     depth = z[where]
     return view.size / 2 + view.focal * (x[where] / depth), view.size / 2 - view.focal * (y[where] / depth)
