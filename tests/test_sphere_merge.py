@@ -61,6 +61,13 @@ def test_table_of_the_synthetic_merge(least, scene):
 
 
 @pytest.mark.slow
+def test_misaligned_views_leave_nothing_to_join():
+    """All that is missing at 0.3° is due to where the views see the objects."""
+    viewed = ViewedScene(SphereScene(seed=1, misaligned=0.3))
+    assert viewed.score("overlap") > viewed.score("perfect") - 0.001
+
+
+@pytest.mark.slow
 def test_held_out_seeds():
     scores = [scored(seed=seed, misaligned=0.3, split=0.15) for seed in range(10, 16)]
     assert min(scores) >= 0.911
