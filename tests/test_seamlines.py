@@ -47,7 +47,7 @@ def price(strip: Strip, line: np.ndarray) -> int:
     return total + LOST * int(lost.sum())
 
 
-def cheapest(strip: Strip, free: np.ndarray) -> int:
+def cheapest(strip: Strip, free: np.ndarray, room: np.ndarray) -> int:
     """The price of the best of all lines: each offset of each row, grown from the cheapest shorter lines."""
     offsets = np.arange(strip.a.shape[1] + 1) - strip.middle
     lines: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
@@ -57,7 +57,7 @@ def cheapest(strip: Strip, free: np.ndarray) -> int:
             strip, a=strip.a[rows], b=strip.b[rows], owned_a=strip.owned_a[rows], owned_b=strip.owned_b[rows]
         )
         longer = {}
-        for offset in offsets[np.abs(offsets) <= free[row]].tolist():
+        for offset in offsets[(np.abs(offsets) <= free[row]) & room[row]].tolist():
             grown = [(*line, offset) for _, line in lines.values()]
             longer[offset] = min((price(part, np.array(line)), line) for line in grown)
         lines = longer
@@ -72,11 +72,17 @@ def test_no_line_is_cheaper(data, length, width, open_start, open_end):
     b = np.array(data.draw(labels)).reshape(length, width)
     joined = data.draw(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=3))
     strip = strip_of(a, b, joined, data.draw(st.integers(0, width)))
-    line = seamline(strip, open_start=open_start, open_end=open_end)
+    # As views do: from the seam outwards as far as there is room, row by row.
+    reach = data.draw(st.lists(st.integers(0, width), min_size=2 * length, max_size=2 * length))
+    offset = np.arange(width + 1) - strip.middle
+    before, beyond = np.array(reach).reshape(2, length, 1)
+    room = (-before <= offset) & (offset <= beyond)
+    line = seamline(strip, open_start=open_start, open_end=open_end, room=room)
     row = np.arange(length)
     free = np.minimum(np.where(open_start, width, row), np.where(open_end, width, row[::-1]))
     assert (np.abs(line) <= free).all()
-    assert price(strip, line.astype(int)) == cheapest(strip, free)
+    assert room[row, strip.middle + line].all()
+    assert price(strip, line.astype(int)) == cheapest(strip, free, room)
 
 
 def test_the_line_takes_the_border_that_both_see():
