@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,15 +24,13 @@ def sum_bands(bench: Workbench, index: int) -> int:
     chosen = (labels > 0) & pixels.valid
     ids, place = np.unique(labels[chosen], return_inverse=True)
     values = [band[chosen].astype(np.float64) for band in pixels.values]
-    content = io.BytesIO()
-    np.savez(
-        content,
-        ids=ids,
-        counts=np.bincount(place, minlength=len(ids)),
-        sums=np.stack([np.bincount(place, v, len(ids)) for v in values], axis=1),
-        squares=np.stack([np.bincount(place, v * v, len(ids)) for v in values], axis=1),
-    )
-    bench.store.put(f"{STAGE}/{index}.arrow", content.getvalue())
+    sums = {
+        "ids": ids,
+        "counts": np.bincount(place, minlength=len(ids)),
+        "sums": np.stack([np.bincount(place, v, len(ids)) for v in values], axis=1),
+        "squares": np.stack([np.bincount(place, v * v, len(ids)) for v in values], axis=1),
+    }
+    bench.store.put_arrays(f"{STAGE}/{index}.arrow", sums)
     return len(ids)
 
 
@@ -55,10 +52,10 @@ class BandStatistics:
 
     def add(self, index: int) -> None:
         """Take the sums of a tile."""
-        with np.load(io.BytesIO(self.store.get(f"{STAGE}/{index}.arrow"))) as content:
-            rows = np.concatenate([content["counts"][:, None], content["sums"], content["squares"]], axis=1)
-            for key, row in zip(content["ids"].tolist(), rows, strict=True):
-                self._sums[key] = self._sums.get(key, 0.0) + row
+        found, _ = self.store.get_arrays(f"{STAGE}/{index}.arrow")
+        rows = np.concatenate([found["counts"][:, None], found["sums"], found["squares"]], axis=1)
+        for key, row in zip(found["ids"].tolist(), rows, strict=True):
+            self._sums[key] = self._sums.get(key, 0.0) + row
 
     def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Columns of complete segments, which are forgotten here; NaN where no pixel had data."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
@@ -71,9 +70,8 @@ def sum_colours(step: int, bench: Workbench, index: int) -> int:
     choices = [read_choice(store, earlier) for earlier in range(1, step)]
     coarse = FusedLabels(readers[:step], choices).read(core)
     found = pair_statistics(coarse, readers[step].read(core), bench.raster.read(core).image)
-    content = io.BytesIO()
-    np.savez(content, **{name: getattr(found, name) for name in _STATISTICS})
-    store.put(f"{statistics_stage(step)}/{index}.arrow", content.getvalue())
+    sums = {name: getattr(found, name) for name in _STATISTICS}
+    store.put_arrays(f"{statistics_stage(step)}/{index}.arrow", sums)
     return len(found.pixels)
 
 
@@ -94,8 +92,8 @@ def statistics_stage(step: int) -> str:
 
 
 def _read_statistics(store: RunStore, step: int, index: int) -> PairStatistics:
-    with np.load(io.BytesIO(store.get(f"{statistics_stage(step)}/{index}.arrow"))) as content:
-        return PairStatistics(**{name: content[name] for name in _STATISTICS})
+    arrays, _ = store.get_arrays(f"{statistics_stage(step)}/{index}.arrow")
+    return PairStatistics(**arrays)
 
 
 def _picked(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,26 +59,24 @@ def labels_of(job: Job) -> LabelReader:
 
 def choice_name(step: int) -> str:
     """Where the choice between scale `step` and the coarser ones lies in the run."""
-    return f"fused/choice-{step}.npz"
+    return f"fused/choice-{step}.arrow"
 
 
 def write_choice(store: RunStore, step: int, choice: Choice) -> None:
     """Keep a choice in the run."""
-    content = io.BytesIO()
     counts = {name: getattr(choice, name) for name in _COUNTS}
     contributions = {"coarse": asdict(choice.coarse), "fine": asdict(choice.fine)}
     arrays = {name: getattr(choice, name) for name in _ARRAYS}
-    np.savez_compressed(content, facts=np.array(json.dumps({**counts, **contributions})), **arrays)
-    store.put(choice_name(step), content.getvalue())
+    store.put_arrays(choice_name(step), arrays, json.dumps({**counts, **contributions}))
 
 
 def read_choice(store: RunStore, step: int) -> Choice:
     """What `write_choice` wrote."""
-    with np.load(io.BytesIO(store.get(choice_name(step)))) as content:
-        facts = json.loads(str(content["facts"]))
-        arrays = {name: content[name] for name in _ARRAYS}
+    arrays, text = store.get_arrays(choice_name(step))
+    facts: dict[str, Any] = json.loads(text)
+    values: dict[str, Any] = dict(arrays)
     return Choice(
-        **arrays,
+        **values,
         coarse=Contribution(**facts.pop("coarse")),
         fine=Contribution(**facts.pop("fine")),
         **facts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -105,20 +104,18 @@ def hand_over(
 
 def write_handover(store: RunStore, index: int, found: Handover) -> None:
     """Keep the lines of a tile in the run."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **{name: getattr(found, name) for name in _FIELDS})
-    store.put(handover_name(index), content.getvalue())
+    store.put_arrays(handover_name(index), {name: getattr(found, name) for name in _FIELDS})
 
 
 def read_handover(store: RunStore, index: int) -> Handover:
     """What `write_handover` wrote; no lines for a tile that failed."""
-    with np.load(io.BytesIO(store.get(handover_name(index)))) as content:
-        return Handover(**{name: content[name] for name in _FIELDS})
+    arrays, _ = store.get_arrays(handover_name(index))
+    return Handover(**arrays)
 
 
 def handover_name(index: int) -> str:
     """Where the lines of a tile lie in the run."""
-    return f"seams/{index}.npz"
+    return f"lines/{index}.arrow"
 
 
 def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadHandover) -> pa.Table:

@@ -129,7 +129,7 @@ def read_lines(store: RunStore, index: int) -> list[ViewLine]:
 
 def lines_name(index: int) -> str:
     """Where the lines of a view lie in the run."""
-    return f"seams/{index}.lines.arrow"
+    return f"lines/{index}.arrow"
 
 
 @dataclass(frozen=True, slots=True)

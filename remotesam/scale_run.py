@@ -102,7 +102,7 @@ class ScaleRun:
             )
         missing = sorted(set(range(total)) - set(summaries))
         inputs = {"settings": stage_settings(self.job.config, "match"), "missing": missing}
-        discard_if_changed(self.store, "match", inputs, ["match", "seams", "contacts", *AFTER_MATCH])
+        discard_if_changed(self.store, "match", inputs, ["match", "seams", "lines", "contacts", *AFTER_MATCH])
 
     def match(self) -> None:
         """Seams and match: final ids for every segment."""

@@ -7,6 +7,7 @@ RUN/
   tiles/<tile>.arrow        a row per id, with the tile's summary; written last: the tile is done
   tiles/<tile>.failed       why the tile failed; a retry removes it
   seams/<tile>.arrow        joins with the neighbours to the east and south
+  lines/<tile>.arrow        where the tile hands over to them
   contacts/<tile>.i64       what the small segments of the tile touch
   match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
   match/summary.json        written last: the match is done
@@ -28,7 +29,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,29 @@ class RunStore:
             return pa.ipc.open_file(pa.BufferReader(self.get(name))).read_all()
         except pa.ArrowInvalid:
             raise StoreError(f"{self.url}: {name} is damaged; delete it and resume") from None
+
+    # Arrays
+
+    def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]], facts: str = "") -> None:
+        """Write arrays of any shapes and lengths, and a text, as one row of an Arrow table.
+
+        No .npz: numpy reads the header of each of its arrays with Python's parser, which is not safe in
+        threads before Python 3.12 (CPython issue 106905).
+        """
+        shapes = {key: list(values.shape) for key, values in arrays.items()}
+        columns = {}
+        for key, values in arrays.items():
+            flat = pa.array(np.ascontiguousarray(values).ravel())
+            columns[key] = pa.LargeListArray.from_arrays(pa.array([0, len(flat)], pa.int64()), flat)
+        described = json.dumps({"shapes": shapes, "facts": facts})
+        self.put_table(name, pa.table(columns).replace_schema_metadata({"arrays": described}))
+
+    def get_arrays(self, name: str) -> tuple[dict[str, NDArray[Any]], str]:
+        """Read what `put_arrays` wrote."""
+        table = self.get_table(name)
+        about = json.loads(table.schema.metadata[b"arrays"])
+        flat = {key: table[key].chunk(0).values.to_numpy(zero_copy_only=False) for key in about["shapes"]}
+        return {key: flat[key].reshape(shape) for key, shape in about["shapes"].items()}, about["facts"]
 
     # Label maps
 

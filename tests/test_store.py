@@ -173,3 +173,19 @@ def test_a_run_on_s3_is_stopped_and_resumed(s3, make_raster, tmp_path):
     result = again(listener=lambda event, **_: heard.append(event), live=True)
     assert heard.count("tile") == 4
     assert polygons(result, scene, **TILES) == whole
+
+
+def test_arrays_come_back_with_shape_and_type(tmp_path):
+    store = RunStore(tmp_path)
+    arrays = {
+        "rows": np.arange(6, dtype=np.int16).reshape(3, 2),
+        "none": np.empty((0, 4), np.float64),
+        "flags": np.array([True, False, True]),
+    }
+    store.put_arrays("some/1.arrow", arrays, "a text")
+    found, text = store.get_arrays("some/1.arrow")
+    assert text == "a text"
+    assert found.keys() == arrays.keys()
+    for name, values in arrays.items():
+        assert found[name].dtype == values.dtype
+        assert np.array_equal(found[name], values) and found[name].shape == values.shape
