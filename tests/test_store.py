@@ -188,4 +188,5 @@ def test_arrays_come_back_with_shape_and_type(tmp_path):
     assert found.keys() == arrays.keys()
     for name, values in arrays.items():
         assert found[name].dtype == values.dtype
-        assert np.array_equal(found[name], values) and found[name].shape == values.shape
+        assert np.array_equal(found[name], values)
+        assert found[name].shape == values.shape
