@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from remotesam.workbench import Workbench
+from remotesam.run.job import Workbench
 
 TILES_SERIAL, TILES_EACH = 20, 60
 """Tiles of the serial reference, and tiles per worker on the cluster."""
@@ -55,7 +55,7 @@ def small_job(folder: Path) -> Any:
     import rasterio
 
     from remotesam.config import make_config
-    from remotesam.workbench import Job, open_for
+    from remotesam.run.job import Job, open_for
 
     path = folder / "raster.tif"
     with rasterio.open(path, "w", driver="GTiff", height=64, width=64, count=3, dtype="uint8") as dataset:
@@ -66,8 +66,8 @@ def small_job(folder: Path) -> Any:
 
 def overhead() -> None:
     """Overhead and speed-up for several tile times and numbers of workers."""
-    from remotesam.cluster import DaskExecutor, local_cluster
-    from remotesam.executors import SerialExecutor
+    from remotesam.run.cluster import DaskExecutor, local_cluster
+    from remotesam.run.executors import SerialExecutor
 
     never = threading.Event()
     print("\n| s per tile | executor | tiles | s | ms over the device, per tile | overhead | speed-up |")
@@ -117,7 +117,7 @@ def row(
 
 def traffic(count: int = 300) -> None:
     """Bytes that client, scheduler and worker send each other, per tile."""
-    from remotesam.cluster import DaskExecutor, local_cluster
+    from remotesam.run.cluster import DaskExecutor, local_cluster
 
     with tempfile.TemporaryDirectory() as folder, local_cluster("1") as client:
         executor = DaskExecutor(client, small_job(Path(folder)))
@@ -156,7 +156,7 @@ def sizing(
     tile_seconds: list[float], area_km2: float, resolution_m: float, tile_size: int, days: float
 ) -> None:
     """GPUs for a country: from seconds per tile, and what was measured here of overhead and ceiling."""
-    from remotesam.cluster import DaskExecutor, local_cluster
+    from remotesam.run.cluster import DaskExecutor, local_cluster
 
     with tempfile.TemporaryDirectory() as folder, local_cluster("2") as client:
         executor = DaskExecutor(client, small_job(Path(folder)))
@@ -190,10 +190,10 @@ def plan() -> None:
 
 def plan_here(side: int = 1000, tile_size: int = 1000, padding: int = 50) -> None:
     """The plan of a raster of `side` × `side` tiles: grid, manifest, finished tiles, tiles left, joins."""
-    from remotesam.components import Edges, components
     from remotesam.config import as_dict, make_config
     from remotesam.grid import TileGrid
-    from remotesam.store import RunStore
+    from remotesam.merge.components import Edges, components
+    from remotesam.run.store import RunStore
 
     rows: list[tuple[str, float]] = []
 

@@ -28,10 +28,10 @@ from benchmarks.generator import NMS_IOU, read_image, select, stock_decoder
 from benchmarks.oracle import Oracle, OracleBackend, clock
 from benchmarks.quality import machine
 from benchmarks.reference_amg import reference_masks
-from remotesam.points import grid
 from remotesam.segmenter.architectures import ARCHITECTURES, build
 from remotesam.segmenter.generator import Sam2Segmenter
 from remotesam.segmenter.loading import choose_device, choose_precision
+from remotesam.segmenter.points import grid
 from remotesam.segmenter.protocol import Query
 from remotesam.segmenter.sam2_backend import Sam2Backend
 

@@ -33,11 +33,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.oracle import Oracle, OracleBackend
 from benchmarks.reference_amg import Encoded, ReferenceMask, decode_stock, reference_masks
-from remotesam.points import grid
 from remotesam.scenes.scene import scene
 from remotesam.segmenter.architectures import ARCHITECTURES, build
 from remotesam.segmenter.generator import Sam2Proposals, Sam2Segmenter
 from remotesam.segmenter.loading import choose_precision, load
+from remotesam.segmenter.points import grid
 from remotesam.segmenter.protocol import Candidate, Query
 
 NMS_IOU = 0.7

@@ -29,11 +29,10 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from remotesam.components import Components, Edges, components
+from remotesam.evaluation.metrics import LEAST_RUN, seam_count
 from remotesam.grid import Tile, TileGrid, strip
-from remotesam.labels import core_first
-from remotesam.metrics import LEAST_RUN, seam_count
-from remotesam.seams import (
+from remotesam.merge.components import Components, Edges, components
+from remotesam.merge.evidence import (
     ContactStrategy,
     Joins,
     MatchRule,
@@ -44,8 +43,9 @@ from remotesam.seams import (
     join_overlap,
     strip_evidence,
 )
-from remotesam.store import RunStore
-from remotesam.tile_task import labels_name, read_summary, segments_name
+from remotesam.run.store import RunStore
+from remotesam.tiles.labels import core_first
+from remotesam.tiles.task import labels_name, read_summary, segments_name
 from remotesam.windows import Window
 
 Labels = NDArray[np.int32]

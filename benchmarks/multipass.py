@@ -24,12 +24,18 @@ from affine import Affine
 from benchmarks.quality import machine
 from benchmarks.reference_amg import reference_masks
 from remotesam.config import Config, make_config
-from remotesam.label_sources import ArrayLabels, LabelSource, PixelGrid, VectorLabels, read_polygons
-from remotesam.multipass import ChipResult, segment_chip
-from remotesam.raster import Raster, open_raster
-from remotesam.scoring import score
+from remotesam.evaluation.label_sources import (
+    ArrayLabels,
+    LabelSource,
+    PixelGrid,
+    VectorLabels,
+    read_polygons,
+)
+from remotesam.evaluation.scoring import score
+from remotesam.raster.reader import Raster, open_raster
 from remotesam.segmenter.loading import load
 from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query, Segmenter
+from remotesam.tiles.multipass import ChipResult, segment_chip
 from remotesam.windows import Window
 
 _FEWER_LOOKS = {"step": 0.03, "look_again": 0.02}

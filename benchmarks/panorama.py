@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.sphere_merge import STRATEGIES, ViewedScene
 from benchmarks.sphere_scenes import SphereScene
 from benchmarks.view_borders import before_and_after
+from remotesam.run.store import RunStore
 from remotesam.sphere import Equirect, Sampler, View, views
-from remotesam.store import RunStore
 
 
 def sampling(_: argparse.Namespace) -> None:
@@ -106,7 +106,7 @@ def merge(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """A whole run, by stage."""
     from remotesam.config import make_config
-    from remotesam.panorama import segment_panorama
+    from remotesam.panorama.segment import segment_panorama
 
     settings = dict(part.split("=", 1) for part in arguments.set)
     with tempfile.TemporaryDirectory() as folder:

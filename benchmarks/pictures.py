@@ -7,10 +7,10 @@ from pathlib import Path
 
 from affine import Affine
 
-from remotesam.label_sources import PixelGrid, VectorLabels, read_polygons
-from remotesam.overlay import beside, overlay
-from remotesam.raster import open_raster
-from remotesam.report import write_picture
+from remotesam.evaluation.label_sources import PixelGrid, VectorLabels, read_polygons
+from remotesam.raster.reader import open_raster
+from remotesam.report.overlay import beside, overlay
+from remotesam.report.run_report import write_picture
 from remotesam.windows import Window
 
 

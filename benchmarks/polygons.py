@@ -22,11 +22,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam.grid import Tile, TileGrid
-from remotesam.measures import measure
-from remotesam.placement import place
-from remotesam.polygons import tile_parts
-from remotesam.seam_union import SeamUnion
-from remotesam.vector import open_writer
+from remotesam.polygons.tile_polygons import tile_parts
+from remotesam.polygons.union import SeamUnion
+from remotesam.vector.measures import measure
+from remotesam.vector.transform import place
+from remotesam.vector.writer import open_writer
 
 TRANSFORM = (0.25, 0.0, 650_000.0, 0.0, -0.25, 6_480_000.0)
 SCHEMA = pa.schema([("id", pa.int64()), ("area_m2", pa.float64()), ("perimeter_m", pa.float64())])

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import rasterio
 
-from remotesam.baselines import BASELINES
-from remotesam.evaluate import evaluate
-from remotesam.score_table import Rows, markdown, score_rows
+from remotesam.evaluation.baselines import BASELINES
+from remotesam.evaluation.evaluate import evaluate
+from remotesam.evaluation.report import Rows, markdown, score_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,19 +28,19 @@ import pyogrio
 import shapely
 
 from remotesam.config import make_config
-from remotesam.crew import crew_of
-from remotesam.match import match
-from remotesam.multipass import ChipResult, Segment
-from remotesam.outputs import write_polygons
-from remotesam.polygon_task import trace_tile
-from remotesam.raster_spec import RasterSpec
-from remotesam.scale_run import each_tile
-from remotesam.seam_task import match_seams
+from remotesam.merge.match import match
+from remotesam.merge.task import match_seams
+from remotesam.pipeline.outputs import write_polygons
+from remotesam.pipeline.scale import each_tile
+from remotesam.polygons.task import trace_tile
+from remotesam.raster.spec import RasterSpec
+from remotesam.run.job import Job, Workbench
+from remotesam.run.runner import crew_of
+from remotesam.run.store import RunStore
 from remotesam.segmenter.protocol import NetworkCalls
-from remotesam.store import RunStore
-from remotesam.tile_task import write_tile
+from remotesam.tiles.multipass import ChipResult, Segment
+from remotesam.tiles.task import write_tile
 from remotesam.windows import Window
-from remotesam.workbench import Job, Workbench
 
 CELL = 126
 """Side of a cell, px: 15 876 px, the mean segment of the published 1.94 Gpx run (124 180 segments)."""

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.sphere_scenes import SphereScene, mean_iou
-from remotesam.components import Edges, components
-from remotesam.panorama_task import owned_first
-from remotesam.seams import Joins, contact_evidence, join_contact, join_overlap
-from remotesam.sphere.assemble import assemble
+from remotesam.merge.components import Edges, components
+from remotesam.merge.evidence import Joins, contact_evidence, join_contact, join_overlap
+from remotesam.panorama.tasks import owned_first
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
-from remotesam.sphere.handover import ViewLine, hand_over
-from remotesam.sphere.owner import owners_in_view
+from remotesam.sphere.mosaic import assemble
+from remotesam.sphere.ownership import owners_in_view
+from remotesam.sphere.seamlines import ViewLine, hand_over
 
 Strategy = Literal["none", "best-match", "mutual-best", "overlap", "perfect"]
 

@@ -18,8 +18,8 @@ import geopandas
 import rasterio
 
 from benchmarks.quality import SCENES, cropped, machine, names_of, segment
-from remotesam.evaluate import evaluate
-from remotesam.score_table import markdown, percent
+from remotesam.evaluation.evaluate import evaluate
+from remotesam.evaluation.report import markdown, percent
 
 STRATEGIES = ("overlap", "best-match", "mutual-best", "naive", "none")
 TITLES = ("scene", "strategy", "segments", "largest %", "Det@0.5 %", "SS-Det@0.5 %", "mIoU %", "seam rate %")

@@ -13,13 +13,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from remotesam.components import Edges, components
-from remotesam.panorama_task import read_edges, read_lines, read_view
+from remotesam.merge.components import Edges, components
+from remotesam.panorama.tasks import read_edges, read_lines, read_view
+from remotesam.run.store import RunStore
 from remotesam.sphere import Equirect, Layout
-from remotesam.sphere.assemble import BLOCK, assemble
-from remotesam.sphere.handover import ViewLine
-from remotesam.sphere.owner import centres, owners_on_grid, plane_on_grid, views_near
-from remotesam.store import RunStore
+from remotesam.sphere.mosaic import BLOCK, assemble
+from remotesam.sphere.ownership import centres, owners_on_grid, plane_on_grid, views_near
+from remotesam.sphere.seamlines import ViewLine
 from remotesam.windows import Window
 
 LEAST_RUN = 8.0

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from remotesam.api import segment
-    from remotesam.panorama import segment_panorama
-    from remotesam.result import Result
+    from remotesam.panorama.segment import segment_panorama
+    from remotesam.pipeline.api import segment
+    from remotesam.pipeline.result import Result
 
 __all__ = ["Result", "__version__", "segment", "segment_panorama"]
 
 _LATE = {
-    "segment": "remotesam.api",
-    "segment_panorama": "remotesam.panorama",
-    "Result": "remotesam.result",
+    "segment": "remotesam.pipeline.api",
+    "segment_panorama": "remotesam.panorama.segment",
+    "Result": "remotesam.pipeline.result",
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m remotesam` is the `remotesam` command."""
 
-from remotesam.cli import main
+from remotesam.cli.main import main
 
 main()

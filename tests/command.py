@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from remotesam.cli import main
+from remotesam.cli.main import main
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import shapely
 
-from remotesam.assemble import assemble
 from remotesam.config import make_config
-from remotesam.pipeline import run
-from remotesam.result import Result
-from remotesam.store import RunStore
-from remotesam.workbench import Job, open_for
+from remotesam.pipeline.result import Result
+from remotesam.pipeline.segment import run
+from remotesam.polygons.collect import assemble
+from remotesam.run.job import Job, open_for
+from remotesam.run.store import RunStore
 from tests.fakes import ColourSegmenter
 
 EXACT = {"points_per_side": 8, "min_area": 0, "absorb_area": 0, "simplify": 0, "workers": "1"}

@@ -43,7 +43,7 @@ def remotesam(*arguments, **options):
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():
-    code = "import sys; from remotesam.cli import cli; cli(['--help'], standalone_mode=False); "
+    code = "import sys; from remotesam.cli.main import cli; cli(['--help'], standalone_mode=False); "
     code += "print({'torch', 'rasterio', 'dask'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip().endswith("set()")

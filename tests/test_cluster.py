@@ -10,11 +10,11 @@ import threading
 import pytest
 from distributed import Client
 
-from remotesam import cluster
-from remotesam.cluster import DaskExecutor, local_cluster
 from remotesam.errors import ClusterError
-from remotesam.pipeline import retry
-from remotesam.run_status import describe, run_status
+from remotesam.pipeline.segment import retry
+from remotesam.run import cluster
+from remotesam.run.cluster import DaskExecutor, local_cluster
+from remotesam.run.status import describe, run_status
 from tests.cluster_fakes import Poisoned, Slow, Sticky, with_poison
 from tests.fakes import ColourSegmenter
 from tests.oracle import cells, polygons, segment

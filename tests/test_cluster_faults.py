@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from remotesam.cluster import local_cluster
 from remotesam.errors import ClusterError
-from remotesam.run_status import run_status
+from remotesam.run.cluster import local_cluster
+from remotesam.run.status import run_status
 from tests.cluster_fakes import BrokenOn, Slow, with_poison
 from tests.dask_processes import COLOURS, ROOT, dask_processes, wait_until
 from tests.oracle import EXACT, cells, polygons, segment
@@ -165,7 +165,7 @@ def test_interrupting_the_command_keeps_finished_tiles(scene, whole, tmp_path):
         assert run_status(str(tmp_path / "o.remotesam"))["finished"]["tiles"] == kept
         again = command(*line)
         assert again.wait(timeout=240) == 0
-    from remotesam.result import Result
+    from remotesam.pipeline.result import Result
 
     result = Result(str(output), None, None, None, str(tmp_path / "o.remotesam"), 1.0, {}, [])
     assert polygons(result, scene, **TILES) == whole

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from benchmarks.merge import SeenTile, assemble, join_pair, join_tiles, regions
-from remotesam.components import Components, Edges, components
 from remotesam.grid import TileGrid
-from remotesam.labels import core_first
-from remotesam.seams import JoinKind
+from remotesam.merge.components import Components, Edges, components
+from remotesam.merge.evidence import JoinKind
+from remotesam.tiles.labels import core_first
 
 
 def edges(*rows: tuple[int, int, int, int, JoinKind, float]) -> Edges:

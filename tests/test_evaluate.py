@@ -13,11 +13,11 @@ import shapely
 from affine import Affine
 from click.testing import CliRunner
 
-from remotesam.baselines import baseline
-from remotesam.cli_evaluate import evaluate as command
+from remotesam.cli.evaluate import evaluate as command
 from remotesam.errors import ConfigError, InputError, RasterError
-from remotesam.evaluate import evaluate
-from remotesam.label_sources import PixelGrid, Polygons, VectorLabels
+from remotesam.evaluation.baselines import baseline
+from remotesam.evaluation.evaluate import evaluate
+from remotesam.evaluation.label_sources import PixelGrid, Polygons, VectorLabels
 from remotesam.windows import Window
 
 UTM = "EPSG:32632"
@@ -369,7 +369,7 @@ def test_a_gigapixel_pair_of_label_rasters_stays_under_2_gib(tmp_path):
     found = write_cells(tmp_path / "f.tif", 90, size, size, 0)
     true = write_cells(tmp_path / "t.tif", 110, size, size, 40)
     script = (
-        "import resource, sys; from remotesam.evaluate import evaluate; "
+        "import resource, sys; from remotesam.evaluation.evaluate import evaluate; "
         "scores = evaluate(sys.argv[1], sys.argv[2], tile_size=1000).scores[0]; "
         "print(scores.segments, scores.coverage, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from remotesam.components import Components, Edges, components
-from remotesam.fragments import SmallSegments, contacts, decide, small_segments
 from remotesam.grid import TileGrid
+from remotesam.merge.components import Components, Edges, components
+from remotesam.merge.fragments import SmallSegments, contacts, decide, small_segments
 
 
 def alone(counts: list[int]) -> Components:

@@ -17,13 +17,13 @@ from sam2.utils.amg import generate_crop_boxes, is_box_near_crop_edge
 from benchmarks.oracle import Oracle, OracleBackend
 from benchmarks.reference_amg import ReferenceMask, reference_masks
 from remotesam.errors import DeviceError
-from remotesam.points import grid
 from remotesam.segmenter import generator
+from remotesam.segmenter.batching import SharedSegmenter
 from remotesam.segmenter.crops import crop_points, crop_windows, cut_off
 from remotesam.segmenter.generator import Sam2Segmenter
+from remotesam.segmenter.points import grid
 from remotesam.segmenter.protocol import Candidate, ExtendableProposals, Query
 from remotesam.segmenter.sam2_backend import Sam2Backend
-from remotesam.segmenter.shared import SharedSegmenter
 from remotesam.windows import Window
 from tests.test_segmenter_decoder import lively
 

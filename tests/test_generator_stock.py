@@ -20,8 +20,8 @@ import torch.nn.functional as F
 
 from benchmarks.oracle import Oracle, OracleBackend
 from benchmarks.reference_amg import _nms, reference_masks
-from remotesam.points import grid
 from remotesam.segmenter.generator import Sam2Segmenter
+from remotesam.segmenter.points import grid
 from remotesam.segmenter.protocol import Query
 from remotesam.segmenter.sam2_backend import Sam2Backend
 from tests.test_segmenter_decoder import lively

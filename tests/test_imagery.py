@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remotesam.errors import ConfigError
-from remotesam.imagery import (
+from remotesam.raster.stretch import (
     AUTO_PERCENTILES,
     NO_CONTRAST,
     Stretch,

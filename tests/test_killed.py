@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from remotesam.store import RunStore
-from remotesam.vector import Writer
+from remotesam.run.store import RunStore
+from remotesam.vector.writer import Writer
 from tests.oracle import cells, polygons, segment
 
 SETTINGS = {"tile_size": 64, "padding": 30, "min_area": 30, "absorb_area": 60, "simplify": 1.0}

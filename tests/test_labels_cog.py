@@ -11,7 +11,7 @@ import rasterio
 
 from remotesam.errors import OutputError
 from remotesam.grid import TileGrid
-from remotesam.labels_cog import LabelsCog
+from remotesam.raster.cog import LabelsCog
 
 TRANSFORM = (0.25, 0.0, 650_000.0, 0.0, -0.25, 6_480_000.0)
 BIG = 2**31 + 7

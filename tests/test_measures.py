@@ -7,9 +7,9 @@ import pyproj
 import pytest
 import shapely
 
-from remotesam import antimeridian
-from remotesam.measures import measure
-from remotesam.placement import reproject
+from remotesam.vector import antimeridian
+from remotesam.vector.measures import measure
+from remotesam.vector.transform import reproject
 
 GEOD = pyproj.Geod(ellps="WGS84")
 FIELD = shapely.box(24.30, 58.20, 24.33, 58.21).difference(shapely.box(24.31, 58.203, 24.315, 58.206))

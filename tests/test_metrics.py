@@ -8,11 +8,11 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.metrics import contingency_table
 
-from remotesam import scoring
-from remotesam.boundary import BoundaryCounter
-from remotesam.contingency import PairCounter, compact, runs
-from remotesam.label_sources import ArrayLabels
-from remotesam.metrics import (
+from remotesam.evaluation import scoring
+from remotesam.evaluation.boundary import BoundaryCounter
+from remotesam.evaluation.contingency import PairCounter, compact, runs
+from remotesam.evaluation.label_sources import ArrayLabels
+from remotesam.evaluation.metrics import (
     LEAST_RUN,
     SeamCount,
     accuracy,
@@ -24,7 +24,7 @@ from remotesam.metrics import (
     merge_boxes,
     seam_count,
 )
-from remotesam.score_table import markdown
+from remotesam.evaluation.report import markdown
 
 
 def table_of(segments, references, valid=None):

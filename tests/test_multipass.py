@@ -3,10 +3,10 @@ import pytest
 
 from remotesam.config import make_config
 from remotesam.errors import Cancelled
-from remotesam.multipass import segment_chip
-from remotesam.points import grid, keep_allowed, nested_grids
+from remotesam.segmenter.points import grid, keep_allowed, nested_grids
+from remotesam.tiles.multipass import segment_chip
+from remotesam.tiles.zoom import zoom_windows
 from remotesam.windows import Window
-from remotesam.zoom import zoom_windows
 from tests.fakes import ColourSegmenter, Fixed, ScriptedSegmenter, candidate, regions
 
 SIZE = 40

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import shapely
 
-from remotesam import crew
 from remotesam.errors import Cancelled, ResumeError
-from remotesam.executors import SerialExecutor
+from remotesam.run import runner as crew
+from remotesam.run.executors import SerialExecutor
 from remotesam.segmenter.protocol import Query
 from tests.fakes import ColourSegmenter
 from tests.oracle import cells, polygons, segment

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from remotesam.config import as_dict, make_config
 from remotesam.errors import Cancelled, ConfigError, InputError, OutputError, ResumeError
-from remotesam.panorama import PanoramaExtras, PanoramaOptions, segment_panorama
+from remotesam.panorama.segment import PanoramaExtras, PanoramaOptions, segment_panorama
 from remotesam.sphere import Equirect
 from remotesam.sphere.geometry import areas_sr
 from tests.sphere_fakes import PaintSegmenter, painted
@@ -301,7 +301,7 @@ def test_what_cannot_work_is_refused_at_once(tmp_path):
 
 
 def test_command_line_says_what_is_wrong(tmp_path):
-    from remotesam.cli import cli
+    from remotesam.cli.main import cli
 
     write(tmp_path / "photo.png", np.zeros((300, 400, 3), np.uint8))
     outcome = CliRunner().invoke(

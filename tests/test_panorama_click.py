@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from remotesam.errors import Cancelled, InputError
-from remotesam.panorama import PanoramaExtras, PanoramaOptions
-from remotesam.panorama_click import parse_click, segment_clicked
+from remotesam.panorama.click import parse_click, segment_clicked
+from remotesam.panorama.segment import PanoramaExtras, PanoramaOptions
 from remotesam.segmenter.architectures import build
 from remotesam.segmenter.loading import load_video
 from remotesam.segmenter.tracking import track

@@ -10,10 +10,10 @@ import pytest
 import rasterio.features
 import shapely
 
-from remotesam.panorama_page import look_around_page
+from remotesam.panorama.page import look_around_page
 from remotesam.sphere import Equirect
 from remotesam.sphere.objects import measure
-from remotesam.sphere.runs import find_runs
+from remotesam.sphere.run_lengths import find_runs
 from tests.sphere_fakes import painted
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

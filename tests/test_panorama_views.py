@@ -8,10 +8,10 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 
-from remotesam.cli import cli
+from remotesam.cli.main import cli
 from remotesam.errors import InputError
-from remotesam.panorama import PanoramaOptions
-from remotesam.panorama_views import export_views, fuse_files
+from remotesam.panorama.segment import PanoramaOptions
+from remotesam.panorama.view_files import export_views, fuse_files
 from tests.sphere_fakes import painted
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from remotesam.grid import TileGrid
-from remotesam.part_tables import parts_from_table, parts_to_table
-from remotesam.polygons import tile_parts
-from remotesam.seam_union import SeamUnion
+from remotesam.polygons.part_tables import parts_from_table, parts_to_table
+from remotesam.polygons.tile_polygons import tile_parts
+from remotesam.polygons.union import SeamUnion
 from remotesam.windows import Window
 
 Labels = NDArray[np.int64]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from remotesam.protocol import MAX_LINE_BYTES, EventWriter, encode, read_lines, watch_control
+from remotesam.events import MAX_LINE_BYTES, EventWriter, encode, read_lines, watch_control
 
 
 def run_python(code: str, **kwargs) -> subprocess.CompletedProcess:

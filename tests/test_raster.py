@@ -10,9 +10,9 @@ import pytest
 import rasterio
 
 from remotesam.errors import ConfigError
-from remotesam.raster import Raster, open_raster
-from remotesam.raster_checks import valid_share, warnings
-from remotesam.raster_spec import RasterSpec
+from remotesam.raster.checks import valid_share, warnings
+from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.spec import RasterSpec
 from remotesam.windows import Window
 from tests.conftest import NORTH_UP, UTM
 

@@ -18,8 +18,8 @@ import rasterio
 import rasterio.shutil
 
 from remotesam.errors import InputError, RasterError
-from remotesam.raster import open_raster
-from remotesam.raster_source import gdal_name, is_remote
+from remotesam.raster.gdal import gdal_name, is_remote
+from remotesam.raster.reader import open_raster
 from remotesam.windows import Window
 from tests.test_raster import rgb, whole, windows_of
 

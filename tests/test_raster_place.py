@@ -17,9 +17,9 @@ from rasterio.features import geometry_mask
 from rasterio.rpc import RPC
 
 from remotesam.errors import ConfigError, InputError
-from remotesam.imagery import shrink
-from remotesam.raster import Raster, open_raster
-from remotesam.raster_checks import valid_share, warnings
+from remotesam.raster.checks import valid_share, warnings
+from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.stretch import shrink
 from remotesam.windows import Window
 from tests.conftest import NORTH_UP, UTM
 from tests.test_raster import assert_windows_agree, rgb, whole
@@ -159,7 +159,7 @@ def test_blocks_read_in_several_parts_are_the_same(
 ) -> None:
     path = make_raster(rgb(61, 83))
     expected = whole(open_raster(path, overview=1))[0]
-    monkeypatch.setattr("remotesam.raster._READ_PIXELS", 700)
+    monkeypatch.setattr("remotesam.raster.reader._READ_PIXELS", 700)
     assert np.array_equal(whole(open_raster(path, overview=1))[0], expected)
 
 

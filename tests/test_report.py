@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 
 from remotesam.errors import OutputError
-from remotesam.overlay import colours, outlines, overlay
-from remotesam.raster import open_raster
-from remotesam.report import (
-    PassFacts,
-    RunFacts,
-    html_report,
-    image_reader,
-    preview,
-    shrunk,
-)
+from remotesam.raster.reader import open_raster
+from remotesam.report.overlay import colours, outlines, overlay
+from remotesam.report.run_report import PassFacts, RunFacts, html_report, image_reader, preview, shrunk
 from remotesam.windows import Window
 
 
@@ -102,7 +95,7 @@ def test_preview_fits_and_shows_both(tmp_path, height, width):
 
 def test_bands_join_to_what_one_read_gives(monkeypatch):
     whole = quarters(Window(0, 0, 60, 90), (37, 41))
-    monkeypatch.setattr("remotesam.report._BAND_PIXELS", 700)
+    monkeypatch.setattr("remotesam.report.run_report._BAND_PIXELS", 700)
     asked = []
 
     def read(window, shape):

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remotesam.scales import COARSE, FINE, Choice, PairStatistics, ScaleRule, choose, fuse, pair_statistics
+from remotesam.merge.scales import (
+    COARSE,
+    FINE,
+    Choice,
+    PairStatistics,
+    ScaleRule,
+    choose,
+    fuse,
+    pair_statistics,
+)
 from remotesam.windows import Window
 
 

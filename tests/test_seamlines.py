@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remotesam.grid import TileGrid
-from remotesam.handover import Handover, taken_from
-from remotesam.seamlines import (
+from remotesam.merge.seamlines import (
     INVENTED,
     LOST,
     SEEN_BY_BOTH,
@@ -19,6 +18,7 @@ from remotesam.seamlines import (
     seamline,
     with_joins,
 )
+from remotesam.merge.tile_seamlines import Handover, taken_from
 
 PRICE = (INVENTED, SEEN_BY_ONE, SEEN_BY_BOTH)
 

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from benchmarks.merge import Case, scores
 from remotesam.grid import TileGrid
-from remotesam.seams import (
+from remotesam.merge.evidence import (
     ContactStrategy,
     Evidence,
     JoinKind,

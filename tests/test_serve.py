@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from scipy import ndimage
 
-from remotesam.clicks import ClickService, clean_mask, mask_polygon
+from remotesam.clicks.server import serve
+from remotesam.clicks.service import ClickService, clean_mask, mask_polygon
 from remotesam.errors import InputError
-from remotesam.protocol import EventWriter
-from remotesam.raster import open_raster
+from remotesam.events import EventWriter
+from remotesam.raster.reader import open_raster
 from remotesam.segmenter.architectures import build
 from remotesam.segmenter.prompts import Prediction, PromptSegmenter
-from remotesam.serve import serve
 
 ROTATED = Affine(0.8, 0.6, 1000.0, 0.6, -0.8, 2000.0)
 TRANSFORMS = {"north up": Affine(0.5, 0, 1000.0, 0, -0.5, 2000.0), "rotated": ROTATED}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import shapely
 
-from remotesam.polygons import tile_parts
-from remotesam.shape_style import regularize, smooth
+from remotesam.polygons.tile_polygons import tile_parts
+from remotesam.vector.outline_styles import regularize, smooth
 from remotesam.windows import Window
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from benchmarks.view_borders import ViewBorders
-from remotesam.components import Edges, components
-from remotesam.seams import Joins, join_overlap
+from remotesam.merge.components import Edges, components
+from remotesam.merge.evidence import Joins, join_overlap
 from remotesam.sphere import Equirect, views
-from remotesam.sphere.assemble import assemble, assemble_window
 from remotesam.sphere.equirect import direction
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
-from remotesam.sphere.handover import MARGIN, ViewLine, beyond, hand_over
-from remotesam.sphere.owner import owners_in_view, owners_on_grid
+from remotesam.sphere.mosaic import assemble, assemble_window
+from remotesam.sphere.ownership import owners_in_view, owners_on_grid
+from remotesam.sphere.seamlines import MARGIN, ViewLine, beyond, hand_over
 from remotesam.windows import Window
 
 WIDTH = 512

@@ -6,12 +6,12 @@ import pytest
 
 from benchmarks.sphere_merge import ViewedScene
 from benchmarks.sphere_scenes import SphereScene
-from remotesam.seams import join_overlap
+from remotesam.merge.evidence import join_overlap
 from remotesam.sphere import Equirect, views
 from remotesam.sphere.cleanup import clean, renumber
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
-from remotesam.sphere.owner import owners_in_view
-from remotesam.sphere.runs import find_runs
+from remotesam.sphere.ownership import owners_in_view
+from remotesam.sphere.run_lengths import find_runs
 
 
 def scored(strategy="overlap", **scene):

@@ -11,12 +11,12 @@ import shapely
 from shapely.geometry import mapping, shape
 
 from remotesam.errors import InputError
+from remotesam.panorama.annotations import coco, geojson_features, labelme, without_holes
+from remotesam.panorama.gpano import read_gpano
 from remotesam.sphere import Equirect
-from remotesam.sphere.annotators import coco, geojson_features, labelme, without_holes
 from remotesam.sphere.equirect import direction
-from remotesam.sphere.gpano import read_gpano
 from remotesam.sphere.objects import measure
-from remotesam.sphere.runs import find_runs
+from remotesam.sphere.run_lengths import find_runs
 
 SEAM, CAP, ANNULUS, HOLE, PLAIN = 1, 2, 3, 4, 5
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from remotesam.sphere import Equirect
 from remotesam.sphere.equirect import direction
-from remotesam.sphere.runs import find_runs
+from remotesam.sphere.run_lengths import find_runs
 
 
 def pixel_neighbours(grid):
@@ -69,7 +69,7 @@ def test_components_and_contacts_are_those_of_the_pixels(case):
 
 
 def test_blocks_of_rows_do_not_show(monkeypatch):
-    from remotesam.sphere import runs as module
+    from remotesam.sphere import run_lengths as module
 
     labels = np.random.default_rng(5).integers(0, 3, (32, 64), dtype=np.int32)
     whole = find_runs(labels, Equirect.whole(64))

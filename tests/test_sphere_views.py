@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remotesam.errors import ConfigError, InputError
 from remotesam.sphere import Equirect, Sampler, View, views
 from remotesam.sphere.equirect import direction, lonlat
-from remotesam.sphere.owner import NOBODY, centres, owners_in_view, owners_on_grid, point_in
+from remotesam.sphere.ownership import NOBODY, centres, owners_in_view, owners_on_grid, point_in
 from remotesam.sphere.sampler import wrapped_crop
 from remotesam.windows import Window
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from remotesam.errors import Cancelled, ResumeError, StoreError
-from remotesam.result import Result
-from remotesam.run_status import run_status
-from remotesam.store import RunStore, absolute
+from remotesam.pipeline.result import Result
+from remotesam.run.status import run_status
+from remotesam.run.store import RunStore, absolute
 from remotesam.windows import Window
 from tests.oracle import cells, polygons, segment
 
@@ -149,7 +149,7 @@ def test_a_run_on_s3_is_stopped_and_resumed(s3, make_raster, tmp_path):
     scene = make_raster(cells(5, 160, 200, 40), "scene.tif")
     whole = polygons(segment(scene, tmp_path / "w.gpkg", **TILES), scene, **TILES)
     from remotesam.config import make_config
-    from remotesam.pipeline import run
+    from remotesam.pipeline.segment import run
     from tests.fakes import ColourSegmenter
     from tests.oracle import EXACT
 

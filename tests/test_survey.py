@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from remotesam.survey import BUDGET, survey, survey_level
+from remotesam.raster.sample import BUDGET, survey, survey_level
 from remotesam.windows import Window
 
 

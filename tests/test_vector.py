@@ -18,11 +18,11 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from remotesam import geoparquet
 from remotesam.errors import OutputError
-from remotesam.live_layer import LiveLayer
-from remotesam.placement import place
-from remotesam.vector import SUFFIXES, open_writer
+from remotesam.pipeline.live_layer import LiveLayer
+from remotesam.vector import geoparquet
+from remotesam.vector.transform import place
+from remotesam.vector.writer import SUFFIXES, open_writer
 
 NORTH_UP = (0.25, 0.0, 650_000.0, 0.0, -0.25, 6_480_000.0)
 SCHEMA = pa.schema([("id", pa.int64()), ("score", pa.float32()), ("a_name_longer_than_ten", pa.string())])

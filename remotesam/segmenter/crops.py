@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.points import grid, keep_allowed
+from remotesam.segmenter.points import grid, keep_allowed
 from remotesam.segmenter.protocol import Query
 from remotesam.windows import Window
 

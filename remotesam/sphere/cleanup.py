@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.fragments import SmallSegments, decide
-from remotesam.sphere.runs import Runs
+from remotesam.merge.fragments import SmallSegments, decide
+from remotesam.sphere.run_lengths import Runs
 
 
 def clean(runs: Runs, *, absorb_area: float, min_area: float) -> NDArray[np.int32]:
     """Labels of the runs without fragments.
 
     Pieces are judged one by one, connected over the seam and around the poles. By the planar rule
-    (`remotesam.fragments`) a small piece whose only neighbour is one other segment becomes part of it, and
+    (`remotesam.merge.fragments`) a small piece whose only neighbour is one other segment becomes part of it, and
     what is below the smallest size goes. A crumb that the borders of views cut off an object which goes on
     elsewhere becomes part of its largest neighbour instead, or thin gaps would show where two views meet.
 

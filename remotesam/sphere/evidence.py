@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.seams import Evidence, strip_evidence
-from remotesam.sphere.owner import owner_distance
+from remotesam.merge.evidence import Evidence, strip_evidence
+from remotesam.sphere.ownership import owner_distance
 from remotesam.sphere.views import View
 
 

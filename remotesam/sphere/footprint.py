@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.sphere.equirect import Equirect
-from remotesam.sphere.owner import centres, plane_on_grid
+from remotesam.sphere.ownership import centres, plane_on_grid
 from remotesam.sphere.sampler import view_lonlat
 from remotesam.sphere.views import View
 from remotesam.windows import Window

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from remotesam.sphere.equirect import Equirect, lonlat
 from remotesam.sphere.geometry import Geometries, areas_sr, column_span
-from remotesam.sphere.runs import Runs
+from remotesam.sphere.run_lengths import Runs
 
 POLES = ("", "north", "south", "both")
 """Values of `contains_pole`."""

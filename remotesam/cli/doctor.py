@@ -1,0 +1,134 @@
+"""What works on this machine, what does not, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from importlib import metadata
+from typing import Any
+
+import psutil
+
+from remotesam import __version__
+from remotesam.events import PROTOCOL
+from remotesam.segmenter import checkpoints
+
+PACKAGES = (
+    "torch",
+    "sam2",
+    "rasterio",
+    "shapely",
+    "pyogrio",
+    "pyproj",
+    "numpy",
+    "opencv-python-headless",
+    "scikit-image",
+)
+OPTIONAL = {"distributed": "dask", "matplotlib": "eval"}
+
+
+def examine() -> dict[str, Any]:
+    """Look at versions, devices, memory, models and the cache.
+
+    Returns:
+        JSON-ready; `problems` lists what is wrong as {what, mend}, empty when all is well.
+    """
+    problems: list[dict[str, str]] = []
+    memory = psutil.virtual_memory()
+    return {
+        "remotesam": __version__,
+        "protocol": PROTOCOL,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory.total / 2**30, 1),
+        "free_memory_gib": round(memory.available / 2**30, 1),
+        "packages": _packages(problems),
+        "devices": _devices(problems),
+        "models": _models(problems),
+        "models_directory": _models_directory(problems),
+        "problems": problems,
+    }
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The findings as a short text."""
+    lines = [
+        f"remotesam {found['remotesam']}, protocol {found['protocol']}, Python {found['python']}",
+        f"{found['platform']}, {found['cores']} cores, {found['memory_gib']} GiB memory "
+        f"({found['free_memory_gib']} free)",
+        "packages  " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()),
+    ]
+    lines += [
+        f"device    {d['name']}: {d['model']}, {d['memory_gib']} GiB ({d['free_gib']} free)"
+        for d in found["devices"]
+    ]
+    present = [m["name"] for m in found["models"] if m["present"]]
+    lines.append(
+        f"models    {', '.join(present) or 'none'} of {len(found['models'])}, in {found['models_directory']}"
+    )
+    if not found["problems"]:
+        return "\n".join([*lines, "", "Everything works."])
+    return "\n".join(
+        [*lines, "", *(f"problem: {p['what']}\n   mend: {p['mend']}" for p in found["problems"])]
+    )
+
+
+def _packages(problems: list[dict[str, str]]) -> dict[str, str]:
+    versions = {}
+    for name in (*PACKAGES, *OPTIONAL):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name in PACKAGES:
+                problems.append({"what": f"{name} is not installed", "mend": f"pip install {name}"})
+    return versions
+
+
+def _devices(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
+    try:
+        from remotesam.segmenter.devices import describe as devices
+    except (ImportError, OSError) as error:
+        problems.append(
+            {
+                "what": f"torch cannot be loaded ({_first_line(error)})",
+                "mend": "reinstall torch for this machine, see https://pytorch.org/get-started",
+            }
+        )
+        return []
+    return devices()
+
+
+def _models(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
+    models = [
+        {"name": m.name, "present": m.present, "path": str(m.path), "size": m.size}
+        for m in checkpoints.list_models()
+    ]
+    if not models[0]["present"]:
+        problems.append(
+            {"what": f"the bundled model is missing ({models[0]['path']})", "mend": "reinstall remotesam"}
+        )
+    return models
+
+
+def _models_directory(problems: list[dict[str, str]]) -> str:
+    directory = checkpoints.models_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        problems.append(
+            {
+                "what": f"{directory} cannot be written ({error.strerror})",
+                "mend": f"set {checkpoints.MODELS_VARIABLE} to a folder you can write",
+            }
+        )
+    return str(directory)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

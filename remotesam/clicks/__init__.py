@@ -1,0 +1,1 @@
+"""Clicks on a raster in, polygons out."""

@@ -1,0 +1,106 @@
+"""Scores as rows of text, for the terminal, Markdown and HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from remotesam.evaluation.scoring import BoxScores, Evaluation, ObjectScores
+from remotesam.report.html import is_figure
+
+Rows = list[list[str]]
+
+_OBJECT_COLUMNS = (
+    ("ASA %", "asa"),
+    ("Det@0.5 %", "det_50"),
+    ("SS-Det@0.5 %", "ss_det_50"),
+    ("SS-Det@0.75 %", "ss_det_75"),
+    ("mIoU %", "miou"),
+    ("n̄", "segments_per_object"),
+    ("BIoU %", "biou"),
+    ("SS-BIoU %", "ss_biou"),
+)
+
+
+def score_rows(scores: Sequence[Evaluation | BoxScores]) -> Rows:
+    """One row per method below a row of titles; shares in percent, `–` where a figure does not exist."""
+    boxes = [one for one in scores if isinstance(one, BoxScores)]
+    if boxes:
+        titles = ["method", "segments", "boxes", "coverage %", "recall@0.5 %", "recall@0.75 %", "mean IoU %"]
+        return [
+            titles,
+            *(
+                [
+                    one.method,
+                    str(one.segments),
+                    str(one.objects),
+                    *map(percent, (one.coverage, one.recall_50, one.recall_75, one.mean_iou)),
+                ]
+                for one in boxes
+            ),
+        ]
+    rows = [["method", "segments", "objects", "coverage %", *_titles(), "seam rate %"]]
+    for one in scores:
+        assert isinstance(one, Evaluation)
+        seams = (
+            "–" if one.seam_rate is None else f"{percent(one.seam_rate)} ({percent(one.seam_rate_elsewhere)})"
+        )
+        rows.append(
+            [
+                one.method,
+                str(one.segments),
+                str(one.objects),
+                percent(one.coverage),
+                *_cells(one.all),
+                seams,
+            ]
+        )
+    return rows
+
+
+def class_rows(scores: Sequence[Evaluation | BoxScores]) -> Rows:
+    """One row per class and method, with titles; only titles when there are no classes."""
+    rows = [["class", "method", "objects", "coverage %", *_titles()]]
+    judged = [one for one in scores if isinstance(one, Evaluation)]
+    for name in sorted({name for one in judged for name in one.classes}):
+        for one in judged:
+            found = one.classes[name]
+            rows.append([name, one.method, str(found.objects), percent(found.coverage), *_cells(found)])
+    return rows
+
+
+def _titles() -> list[str]:
+    return [title for title, _ in _OBJECT_COLUMNS]
+
+
+def _cells(scores: ObjectScores) -> list[str]:
+    values = [(name, getattr(scores, name)) for _, name in _OBJECT_COLUMNS]
+    return [plain(value) if name == "segments_per_object" else percent(value) for name, value in values]
+
+
+def percent(share: float | None) -> str:
+    """0.973 → `97.3`; `–` for nothing."""
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def plain(value: float) -> str:
+    """1.53 → `1.5`; `–` for NaN."""
+    return "–" if math.isnan(value) else f"{value:.1f}"
+
+
+def markdown(rows: Rows) -> str:
+    """A Markdown table whose columns line up in a terminal too: names left, figures right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    named = [not all(is_figure(row[column]) for row in rows[1:]) for column in range(len(widths))]
+
+    def line(cells: list[str]) -> str:
+        aligned = (
+            cell.ljust(width) if left else cell.rjust(width)
+            for cell, width, left in zip(cells, widths, named, strict=True)
+        )
+        return "| " + " | ".join(aligned) + " |"
+
+    rule = [
+        "-" * (width + 2 - (not left)) + ":" * (not left) for width, left in zip(widths, named, strict=True)
+    ]
+    return "\n".join([line(rows[0]), f"|{'|'.join(rule)}|", *map(line, rows[1:])])

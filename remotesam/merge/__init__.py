@@ -1,0 +1,1 @@
+"""One object, one id: joins across seams, components, scales."""

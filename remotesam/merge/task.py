@@ -1,0 +1,125 @@
+"""The seam task: what a tile and its neighbours to the east and south agree on, and where they hand over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from remotesam.config import Config
+from remotesam.grid import Tile, strip
+from remotesam.merge.components import Edges
+from remotesam.merge.evidence import (
+    Joins,
+    contact_evidence,
+    facing_lines,
+    join_contact,
+    join_overlap,
+    strip_evidence,
+)
+from remotesam.merge.tile_seamlines import Handover, hand_over, write_handover
+from remotesam.run.job import Workbench
+from remotesam.run.store import RunStore, decode_labels
+from remotesam.tiles.task import labels_name, read_summary, segments_name
+from remotesam.windows import Window
+
+_COLUMNS = ("key_a", "key_b", "score", "area", "kind")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedTile:
+    """A finished tile, as its neighbours need to know it."""
+
+    tile: Tile
+    """Where it lies."""
+    n_core: int
+    """Labels 1..n_core own core pixels."""
+    chip_area: NDArray[np.int64]
+    """(n,) pixels of each label in the chip."""
+    compressed: bytes
+    """The label map."""
+
+    def labels(self, window: Window) -> NDArray[np.int32]:
+        """The tile's labels in a window of its chip, in raster pixels."""
+        return decode_labels(self.compressed, window.relative_to(self.tile.chip))
+
+
+def match_seams(bench: Workbench, index: int) -> int:
+    """Compare one tile with its neighbours and write the joins and the lines between them to the run.
+
+    A tile that failed has no labels and joins nothing.
+
+    Returns:
+        The number of joins.
+    """
+    grid = bench.grid
+    config = bench.job.config
+    tile = _open(bench.store, grid[index])
+    edges, line = Edges.concatenate([]), Handover()
+    if tile is not None and tile.n_core:
+        others = [_open(bench.store, other) for other in grid.neighbours(index)]
+        found = [(other, join(tile, other, config)) for other in others if other is not None]
+        edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in found])
+        if config.merge == "overlap":  # the published strategies stay what they are, straight seams included
+            line = hand_over(tile, found, grid, config.padding)
+    write_handover(bench.store, index, line)
+    table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
+    summary = {"segments": tile.n_core if tile else 0}
+    bench.store.put_table(seams_name(index), table.replace_schema_metadata({"summary": json.dumps(summary)}))
+    return len(edges)
+
+
+def join(one: SegmentedTile, other: SegmentedTile, config: Config) -> Joins:
+    """The joins of two neighbouring tiles by the configured strategy.
+
+    Without padding there is no strip to look at; `overlap` then means `mutual-best`, the only contact
+    strategy that does not chain neighbours (PANORAMA §4.4).
+    """
+    strategy = config.merge
+    if strategy == "overlap" and config.padding == 0:
+        strategy = "mutual-best"
+    lines = facing_lines(one.tile, other.tile)
+    contacts = None
+    if lines is not None:
+        contacts = contact_evidence(one.labels(lines[0]), other.labels(lines[1]))
+    if strategy == "overlap":
+        windows = strip(one.tile, other.tile)
+        return join_overlap(
+            strip_evidence(_pixels(one, windows), _pixels(other, windows)),
+            one.chip_area,
+            other.chip_area,
+            n_core_a=one.n_core,
+            n_core_b=other.n_core,
+            contacts=contacts,
+            at_corner=lines is None,
+        )
+    if strategy != "none" and contacts is not None:
+        return join_contact(contacts, strategy, min_contact=config.min_contact)
+    no_labels, nothing = np.empty(0, np.int64), np.empty(0, np.float64)
+    return Joins(label_a=no_labels, label_b=no_labels, score=nothing, area=nothing, kind=np.empty(0, np.int8))
+
+
+def read_edges(store: RunStore, index: int) -> tuple[Edges, int]:
+    """What `match_seams` wrote for a tile: its edges, and its number of labels that own core pixels."""
+    table = store.get_table(seams_name(index))
+    return Edges(**{name: table[name].to_numpy() for name in _COLUMNS}), read_summary(table)["segments"]
+
+
+def seams_name(index: int) -> str:
+    """Where the joins of a tile with its neighbours to the east and south lie in the run."""
+    return f"seams/{index}.arrow"
+
+
+def _open(store: RunStore, tile: Tile) -> SegmentedTile | None:
+    if not store.exists(segments_name(tile.index)):
+        return None
+    table = store.get_table(segments_name(tile.index))
+    n_core = read_summary(table)["segments"]
+    return SegmentedTile(tile, n_core, table["area"].to_numpy(), store.get(labels_name(tile.index)))
+
+
+def _pixels(tile: SegmentedTile, windows: list[Window]) -> NDArray[np.int32]:
+    return np.concatenate([np.empty(0, np.int32), *(tile.labels(window).ravel() for window in windows)])

@@ -1,0 +1,196 @@
+"""The lines along which a tile hands over to its neighbours in the east and south, kept in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from remotesam.grid import Tile, TileGrid
+from remotesam.merge.evidence import Joins
+from remotesam.merge.seamlines import Offsets, Strip, seamline, with_joins
+from remotesam.run.store import RunStore
+from remotesam.tiles.task import read_summary, segments_name
+from remotesam.windows import Window
+
+Ints = NDArray[np.int64]
+
+_NO_LINE = np.empty(0, np.int16)
+_NOTHING = np.empty(0, np.int64)
+
+
+ReadHandover = Callable[[int], "Handover"]
+"""Gives the lines of a tile by its index; `read_handover`, with what memory the caller can spare."""
+
+_FIELDS = ("east", "south", "tile", "label", "moved")
+
+
+class Segmented(Protocol):
+    """A finished tile."""
+
+    @property
+    def tile(self) -> Tile:
+        """Where it lies."""
+        ...
+
+    @property
+    def n_core(self) -> int:
+        """Labels 1..n_core own core pixels."""
+        ...
+
+    def labels(self, window: Window) -> NDArray[np.int32]:
+        """The tile's labels in a window of its chip, in raster pixels."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Handover:
+    """Where one tile hands over to two of its neighbours, and what that moves."""
+
+    east: Offsets = field(default_factory=lambda: _NO_LINE)
+    """(core rows,) px by which the line lies east of the seam with the eastern neighbour; empty = nowhere."""
+    south: Offsets = field(default_factory=lambda: _NO_LINE)
+    """(core columns,) px by which the line lies south of the seam with the southern neighbour; likewise."""
+    tile: Ints = field(default_factory=lambda: _NOTHING)
+    """(k,) tile ..."""
+    label: Ints = field(default_factory=lambda: _NOTHING)
+    """(k,) ... and label of the segments that gain or lose pixels; rows may repeat."""
+    moved: Ints = field(default_factory=lambda: _NOTHING)
+    """(k,) pixels gained in the other tile's core (> 0) or lost in its own (< 0)."""
+
+
+def hand_over(
+    one: Segmented, others: Sequence[tuple[Segmented, Joins]], grid: TileGrid, padding: int
+) -> Handover:
+    """Find the lines of one tile.
+
+    Args:
+        one: the tile.
+        others: its neighbours that were segmented, with their joins; those at a corner have no line.
+        grid: all tiles.
+        padding: how far a line may stray, px.
+    """
+    lines: dict[str, Offsets] = {}
+    moved = [(_NOTHING, _NOTHING, _NOTHING)]
+    for other, joins in others:
+        if one.tile.row != other.tile.row and one.tile.col != other.tile.col:
+            continue
+        name = "east" if one.tile.row == other.tile.row else "south"
+        window, middle = _band(one.tile, other.tile, padding)
+        mine, its = one.labels(window), other.labels(window)
+        place, count = one.tile.row, grid.rows
+        if name == "south":
+            mine, its, place, count = mine.T, its.T, one.tile.col, grid.cols
+        a, b = with_joins(mine, its, joins.label_a, joins.label_b)
+        own_a, own_b = (mine > 0) & (mine <= one.n_core), (its > 0) & (its <= other.n_core)
+        strip = Strip(a=a, b=b, owned_a=own_a, owned_b=own_b, middle=middle)
+        line = seamline(strip, open_start=place == 0, open_end=place == count - 1)
+        if not line.any():
+            continue
+        lines[name] = line
+        column, cut = np.arange(mine.shape[1]), middle + line[:, None].astype(np.int64)
+        to_one, to_other = (column >= middle) & (column < cut), (column < middle) & (column >= cut)
+        moved.append(_count(one, mine[to_one], 1))
+        moved.append(_count(other, its[to_one], -1))
+        moved.append(_count(other, its[to_other], 1))
+        moved.append(_count(one, mine[to_other], -1))
+    tile, label, pixels = (np.concatenate(column) for column in zip(*moved, strict=True))
+    return Handover(**lines, tile=tile, label=label, moved=pixels)
+
+
+def write_handover(store: RunStore, index: int, found: Handover) -> None:
+    """Keep the lines of a tile in the run."""
+    store.put_arrays(handover_name(index), {name: getattr(found, name) for name in _FIELDS})
+
+
+def read_handover(store: RunStore, index: int) -> Handover:
+    """What `write_handover` wrote; no lines for a tile that failed."""
+    arrays, _ = store.get_arrays(handover_name(index))
+    return Handover(**arrays)
+
+
+def handover_name(index: int) -> str:
+    """Where the lines of a tile lie in the run."""
+    return f"lines/{index}.arrow"
+
+
+def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadHandover) -> pa.Table:
+    """The segments of a tile that own pixels: the first rows of its table, `core_area` as after handing over.
+
+    Args:
+        store: the run.
+        grid: all tiles.
+        index: of the tile.
+        read: gives the lines of a tile.
+    """
+    table = store.get_table(segments_name(index))
+    table = table.slice(0, read_summary(table)["segments"])
+    areas = table["core_area"].to_numpy().copy()
+    for source in grid.before(index):
+        found = read(source)
+        mine = found.tile == index
+        np.add.at(areas, found.label[mine] - 1, found.moved[mine])
+    return table.set_column(table.column_names.index("core_area"), "core_area", pa.array(areas))
+
+
+def taken_from(
+    grid: TileGrid, index: int, read: ReadHandover
+) -> Iterator[tuple[Tile, Window, NDArray[np.bool_]]]:
+    """The parts of a tile's core that its neighbours write.
+
+    Args:
+        grid: all tiles.
+        index: of the tile.
+        read: gives the lines of a tile.
+
+    Yields:
+        The neighbour, a window in the core in raster px, and (H, W) True where the neighbour writes; no pixel
+        is marked twice.
+    """
+    tile = grid[index]
+    core = tile.core
+    own = read(index)
+    if own.east.size and own.east.min() < 0:
+        reach = -int(own.east.min())
+        window = Window(core.row, core.col_stop - reach, core.height, reach)
+        yield grid[index + 1], window, np.arange(reach) >= reach + own.east[:, None]
+    if own.south.size and own.south.min() < 0:
+        reach = -int(own.south.min())
+        window = Window(core.row_stop - reach, core.col, reach, core.width)
+        yield grid[index + grid.cols], window, np.arange(reach)[:, None] >= reach + own.south
+    if tile.col and (line := read(index - 1).east).size and (reach := int(line.max())) > 0:
+        window = Window(core.row, core.col, core.height, reach)
+        yield grid[index - 1], window, np.arange(reach) < line[:, None]
+    if tile.row and (line := read(index - grid.cols).south).size and (reach := int(line.max())) > 0:
+        window = Window(core.row, core.col, reach, core.width)
+        yield grid[index - grid.cols], window, np.arange(reach)[:, None] < line
+
+
+def _band(one: Tile, other: Tile, padding: int) -> tuple[Window, int]:
+    """The pixels round a seam that both tiles see, over the seam's whole length, and how many lie before it.
+
+    At most half of a core, so that the lines on its two sides cannot cross.
+    """
+    vertical = one.row == other.row
+    a, b, chip_a, chip_b = (
+        w if vertical else _turned(w) for w in (one.core, other.core, one.chip, other.chip)
+    )
+    before = min(padding, a.width // 2, b.col - max(chip_b.col, a.col))
+    after = min(padding, b.width // 2, min(chip_a.col_stop, b.col_stop) - b.col)
+    window = Window(a.row, b.col - before, a.height, before + after)
+    return window if vertical else _turned(window), before
+
+
+def _turned(window: Window) -> Window:
+    return Window(window.col, window.row, window.width, window.height)
+
+
+def _count(one: Segmented, labels: NDArray[np.int32], sign: int) -> tuple[Ints, Ints, Ints]:
+    """Tile, label and signed number of pixels of the labels that can own pixels."""
+    amounts = np.bincount(labels[labels <= one.n_core])
+    found = np.flatnonzero(amounts[1:]) + 1
+    return np.full(len(found), one.tile.index, np.int64), found, sign * amounts[found]

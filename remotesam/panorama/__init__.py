@@ -1,0 +1,1 @@
+"""A whole run over the views of a sphere."""

@@ -1,0 +1,1 @@
+"""A whole run over a raster."""

@@ -1,0 +1,146 @@
+"""The polygon file of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from remotesam import __version__
+from remotesam.config import as_dict
+from remotesam.errors import Cancelled, OutputError
+from remotesam.pipeline.band_statistics import BandStatistics, band_schema
+from remotesam.pipeline.extras import EXTRA_SUFFIXES, Extras
+from remotesam.polygons.collect import Batch, assemble
+from remotesam.raster.spec import RasterSpec
+from remotesam.run.job import Job
+from remotesam.run.stages import Crew
+from remotesam.run.store import RunStore
+from remotesam.vector.measures import measure
+from remotesam.vector.outline_styles import regularize, smooth
+from remotesam.vector.transform import place
+from remotesam.vector.writer import SUFFIXES, open_writer
+
+SCHEMA = pa.schema(
+    [
+        ("segment_id", pa.int64()),
+        ("score", pa.float32()),
+        ("stability", pa.float32()),
+        ("pass", pa.int16()),
+        ("area_m2", pa.float64()),
+        ("perimeter_m", pa.float64()),
+        ("area_px", pa.int64()),
+        ("tile", pa.int64()),
+        ("tiles", pa.int32()),
+        ("touches_seam", pa.bool_()),
+        ("scale", pa.int32()),
+    ]
+)
+"""Attributes of every polygon. `score` is the predicted IoU, `pass` the pass that found its largest piece,
+`tile` the first of the `tiles` it lies in, `scale` the tile size of the run that found it."""
+
+
+_OUTLINES: dict[str, Callable[[NDArray[np.object_]], NDArray[np.object_]]] = {
+    "shared": lambda geometries: geometries,
+    "smooth": smooth,
+    "regular": regularize,
+}
+
+
+def check_writable(polygons: str, extras: Extras) -> None:
+    """Find out before any work whether the files can be written.
+
+    Raises:
+        OutputError: a folder is missing or read-only, or a suffix is unknown.
+    """
+    _check(polygons, SUFFIXES)
+    for name, known in zip((extras.labels, extras.preview, extras.report), EXTRA_SUFFIXES, strict=True):
+        if name is not None:
+            _check(name, known)
+
+
+def _check(name: str, known: tuple[str, ...]) -> None:
+    path = Path(name)
+    if path.suffix.lower() not in known:
+        raise OutputError(f"{path}: unknown format '{path.suffix}'; name it *{', *'.join(known)}")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it or choose another place")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written there; choose another place")
+
+
+def write_polygons(job: Job, store: RunStore, path: str, crew: Crew) -> pa.Table:
+    """Write the segments of a finished run, one tile's worth after the other.
+
+    Returns:
+        The attributes of all segments.
+
+    Raises:
+        OutputError: the file cannot be written; an earlier one is still there.
+        Cancelled: the user stopped; an earlier file is still there.
+    """
+    spec, grid = job.raster.spec, job.grid
+    crew.listener("stage", name="write", total=len(grid))
+    bands = None
+    schema = SCHEMA
+    if job.config.band_statistics:
+        extra = band_schema(job)
+        bands = BandStatistics(store, extra.names)
+        schema = pa.schema([*SCHEMA, *extra])
+    tables = [schema.empty_table()]
+    restyle = _OUTLINES[job.config.outline]
+    with open_writer(
+        path,
+        crs=spec.crs,
+        schema=schema,
+        metadata=run_metadata(job),
+        overwrite=True,
+        dst_crs=job.config.dst_crs,
+    ) as writer:
+        for batch in assemble(job, store):
+            if bands is not None:
+                bands.add(batch.tile)
+            if len(batch.ids):
+                geometries = place(restyle(batch.geometries), spec.transform)
+                more = bands.take(batch.ids) if bands is not None else {}
+                tables.append(_attributes(batch, geometries, spec, schema, more))
+                writer.write(geometries, tables[-1])
+            crew.listener("step", done=batch.tile + 1, total=len(grid), eta_s=None)
+            if crew.cancel.is_set():
+                raise Cancelled("cancelled while writing; run again to write the file")
+    return pa.concat_tables(tables)
+
+
+def run_metadata(job: Job) -> dict[str, str]:
+    """What a result file says about its making: version, raster, tile grid and all settings, as text."""
+    spec, grid = job.raster.spec, job.grid
+    facts = {
+        "remotesam": __version__,
+        "raster": spec.path,
+        "height": grid.height,
+        "width": grid.width,
+        "tile_size": grid.tile_size,
+        "padding": grid.padding,
+        "crs": spec.crs or "",
+        "transform": json.dumps(spec.transform),
+        "georeferencing": spec.georeferencing,
+        "settings": json.dumps(as_dict(job.config)),
+    }
+    return {name: str(value) for name, value in facts.items()}
+
+
+def _attributes(
+    batch: Batch,
+    geometries: NDArray[np.object_],
+    spec: RasterSpec,
+    schema: pa.Schema,
+    more: dict[str, NDArray[np.float64]],
+) -> pa.Table:
+    area, perimeter = measure(geometries, spec.crs)
+    columns = {**batch.columns, **more, "segment_id": batch.ids, "area_m2": area, "perimeter_m": perimeter}
+    return pa.table([pa.array(columns[entry.name]).cast(entry.type) for entry in schema], schema=schema)

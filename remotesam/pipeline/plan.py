@@ -1,0 +1,99 @@
+"""What a run would take, found out before any work is done: tiles, time, disk, memory, oddities."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Any
+
+import psutil
+
+from remotesam.config import Config
+from remotesam.grid import TileGrid
+from remotesam.progress import duration
+from remotesam.raster.checks import valid_share, warnings
+from remotesam.raster.reader import Raster
+from remotesam.run.executors import attempt
+from remotesam.run.job import Job, Workbench, open_for
+from remotesam.tiles.task import labels_name, segment_tile, segments_name
+
+
+def preflight(path: str, config: Config, *, probe: bool = True) -> dict[str, Any]:
+    """Look at a raster and, unless told not to, segment one of its tiles.
+
+    Args:
+        path: the raster.
+        config: settings of the run.
+        probe: segment the tile in the middle of the grid to estimate time and disk.
+
+    Returns:
+        JSON-ready facts; times in seconds, sizes in bytes.
+
+    Raises:
+        RemotesamError: whatever would stop the run at its start.
+    """
+    raster = open_for(path, config)
+    spec = raster.spec
+    grids = [TileGrid(spec.height, spec.width, size, config.padding) for size in config.tile_size]
+    tiles = sum(len(grid) for grid in grids)
+    found: dict[str, Any] = {
+        "raster": spec.path,
+        "height": spec.height,
+        "width": spec.width,
+        "megapixels": round(spec.height * spec.width / 1e6, 2),
+        "bands": list(spec.bands),
+        "dtype": spec.dtype,
+        "crs": spec.crs,
+        "georeferencing": spec.georeferencing,
+        "valid_share": round(valid_share(raster), 4),
+        "tiles": tiles,
+        "chip": list(grids[0][0].chip.shape),
+        "free_memory": psutil.virtual_memory().available,
+        "warnings": warnings(raster),
+    }
+    if probe:
+        found |= _probe(raster, config, grids[0], tiles, found["valid_share"])
+    return found
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The facts as a short text."""
+    height, width = found["chip"]
+    lines = [
+        f"{found['raster']}",
+        f"  {found['width']} × {found['height']} px ({found['megapixels']:g} Mpx), {found['dtype']}, bands "
+        f"{', '.join(map(str, found['bands']))}, {found['crs'] or 'no CRS: pixel coordinates'}",
+        f"  {found['valid_share']:.1%} of the pixels hold data",
+        f"  {found['tiles']} tiles, {width} × {height} px seen for each",
+    ]
+    if "seconds" in found:
+        lines.append(
+            f"  about {duration(found['seconds'])} (one tile took {duration(found['probe_seconds'])}, "
+            f"{found['probe_segments']} segments) with one worker"
+        )
+        lines.append(
+            f"  about {found['disk'] / 1e6:.0f} MB in the run directory and "
+            f"{found['peak_memory'] / 2**30:.1f} GiB of memory"
+        )
+    return "\n".join([*lines, *(f"  warning: {text}" for text in found["warnings"])])
+
+
+def _probe(raster: Raster, config: Config, grid: TileGrid, tiles: int, share: float) -> dict[str, Any]:
+    index = grid.at(grid.rows // 2, grid.cols // 2).index
+    with tempfile.TemporaryDirectory(prefix="remotesam-plan-") as directory:
+        bench = Workbench(Job(raster, directory, config))
+        _ = bench.segmenter  # loaded before the clock starts
+        started = time.perf_counter()
+        outcome = attempt(segment_tile, bench, index)
+        seconds = time.perf_counter() - started
+        if outcome is None or outcome.error is not None:
+            raise outcome.error if outcome and outcome.error else RuntimeError("probe was cancelled")
+        disk = sum(len(bench.store.get(name)) for name in (labels_name(index), segments_name(index)))
+    memory = psutil.Process().memory_info()
+    return {
+        "probe_seconds": round(seconds, 2),
+        "probe_segments": outcome.summary["segments"],
+        "seconds": round(seconds * tiles * (share), 1),
+        "disk": disk * tiles,
+        "peak_memory": memory.rss,
+    }

@@ -1,0 +1,80 @@
+"""What a user should hear about a raster before hours are spent on it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyproj
+
+from remotesam.raster.reader import Raster
+from remotesam.raster.sample import Survey
+from remotesam.raster.spec import RasterSpec
+
+SUSPICIOUS_SHARE = 0.01
+"""Share of pure white or black pixels from which they look like a fill colour rather than like roofs."""
+
+ALL_BUT_NOTHING = 0.99
+"""Share of pure white and black together above which the raster is a mask, not a picture with a hole."""
+
+SQUARE_ENOUGH = 1.25
+"""Ratio of a pixel's sides on the ground above which shapes look distorted to the model."""
+
+
+def valid_share(raster: Raster) -> float:
+    """Share of the raster's pixels that hold data, 0–1, estimated from a bounded sample.
+
+    Raises:
+        RasterError: a sampled window cannot be read.
+    """
+    return raster.survey().valid_share
+
+
+def warnings(raster: Raster) -> list[str]:
+    """Everything odd about a raster that does not stop a run, one sentence each; empty when all is well.
+
+    Raises:
+        RasterError: a sampled window cannot be read.
+    """
+    survey = raster.survey()
+    found = [*raster.notes, *_units(raster.spec), *_pixel_shape(raster.spec)]
+    if survey.values.shape[1] == 0:
+        found.append("no valid pixel found: all looked-at pixels are nodata, masked or outside the aoi")
+    return found + _fill_colours(raster.spec, survey)
+
+
+def _units(spec: RasterSpec) -> list[str]:
+    if spec.crs is None or not pyproj.CRS.from_user_input(spec.crs).is_geographic:
+        return []
+    return ["geographic CRS (degrees): areas and lengths are computed on the ellipsoid, in metres"]
+
+
+def _pixel_shape(spec: RasterSpec) -> list[str]:
+    """Sides of a pixel on the ground; near the poles a pixel of equal degrees is a thin upright strip."""
+    a, b, _, d, e, f = spec.transform
+    scale = 1.0
+    if spec.crs is not None and pyproj.CRS.from_user_input(spec.crs).is_geographic:
+        scale = max(math.cos(math.radians(f + d * spec.width / 2 + e * spec.height / 2)), 1e-6)
+    across, down = math.hypot(a * scale, d), math.hypot(b * scale, e)
+    ratio = max(across, down) / min(across, down)
+    if ratio <= SQUARE_ENOUGH:
+        return []
+    return [f"pixels are {ratio:.1f} times longer than wide on the ground: resample to square pixels first"]
+
+
+def _fill_colours(spec: RasterSpec, survey: Survey) -> list[str]:
+    """Collars and holes painted white or black by software that wrote no nodata tag."""
+    dtype = np.dtype(spec.dtype)
+    top = 255 if len(survey.values) == 3 and survey.values.dtype == np.uint8 else None
+    if dtype.kind in "iu":
+        top = int(np.iinfo(survey.values.dtype).max)
+    colours = [("black", 0)] if top is None else [("white", top), ("black", 0)]
+    shares = [survey.share_of(value) for _, value in colours]
+    if sum(shares) > ALL_BUT_NOTHING:
+        return []
+    return [
+        f"{share:.0%} of the pixels are pure {name} ({value} in all bands): "
+        f"if that is fill, give --nodata {value}"
+        for (name, value), share in zip(colours, shares, strict=True)
+        if share >= SUSPICIOUS_SHARE
+    ]
