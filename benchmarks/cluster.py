@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from remotesam.run.job import Workbench
+from remotesam.run.job import WorkerContext
 
 TILES_SERIAL, TILES_EACH = 20, 60
 """Tiles of the serial reference, and tiles per worker on the cluster."""
@@ -38,7 +38,7 @@ class SleepingTask:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def __call__(self, bench: Workbench, index: int) -> dict[str, Any]:
+    def __call__(self, context: WorkerContext, index: int) -> dict[str, Any]:
         """Run one tile."""
         with _device:
             time.sleep(self.seconds)
@@ -79,7 +79,9 @@ def overhead() -> None:
             started = time.perf_counter()
             count = sum(
                 1
-                for _ in SerialExecutor(Workbench(job)).run(SleepingTask(seconds), range(TILES_SERIAL), never)
+                for _ in SerialExecutor(WorkerContext(job)).run(
+                    SleepingTask(seconds), range(TILES_SERIAL), never
+                )
             )
             serial[seconds] = (time.perf_counter() - started) / count
             row(seconds, "serial", count, serial[seconds] * count, seconds, serial[seconds], 1)

@@ -29,8 +29,8 @@ from benchmarks.oracle import Oracle, OracleBackend, clock
 from benchmarks.quality import machine
 from benchmarks.reference_amg import reference_masks
 from remotesam.segmenter.architectures import ARCHITECTURES, build
+from remotesam.segmenter.devices import choose_device, choose_precision
 from remotesam.segmenter.generator import Sam2Segmenter
-from remotesam.segmenter.loading import choose_device, choose_precision
 from remotesam.segmenter.points import grid
 from remotesam.segmenter.protocol import Query
 from remotesam.segmenter.sam2_backend import Sam2Backend
@@ -68,18 +68,18 @@ def main() -> None:
     for name in options.models:
         torch.manual_seed(0)
         model = build(name).to(device)
-        bench = Bench(model, device, image, points, options.repeats)
-        stock = bench.stock("fp32")
-        bench.print_row(name, "stock fp32", stock, stock)
-        bench.print_row(name, f"stock {half}", bench.stock(half), stock)
+        context = Bench(model, device, image, points, options.repeats)
+        stock = context.stock("fp32")
+        context.print_row(name, "stock fp32", stock, stock)
+        context.print_row(name, f"stock {half}", context.stock(half), stock)
         variants = [("fp32", options.point_batches[0], False)]
         variants += [(half, batch, False) for batch in options.point_batches]
         variants += [] if options.no_compile else [(half, options.point_batches[0], True)]
         for precision, batch, compiled in variants:
             title = f"ours {precision}, point batch {batch}{', compiled' * compiled}"
-            found = bench.ours(precision, batch, compiled=compiled)
-            bench.print_row(name, title, found, stock, bench.signs(precision))
-        late.append((name, *bench.late(half)))
+            found = context.ours(precision, batch, compiled=compiled)
+            context.print_row(name, title, found, stock, context.signs(precision))
+        late.append((name, *context.late(half)))
     print(f"\n{LATE_TILES} tiles, {LATE_POINTS} points each, {half}:\n")
     print("| model | one after another, ms | together, ms | ratio |\n|---|---|---|---|")
     for name, alone, together in late:

@@ -35,8 +35,9 @@ from benchmarks.oracle import Oracle, OracleBackend
 from benchmarks.reference_amg import Encoded, ReferenceMask, decode_stock, reference_masks
 from remotesam.scenes.scene import scene
 from remotesam.segmenter.architectures import ARCHITECTURES, build
+from remotesam.segmenter.devices import choose_precision
 from remotesam.segmenter.generator import Sam2Proposals, Sam2Segmenter
-from remotesam.segmenter.loading import choose_precision, load
+from remotesam.segmenter.loading import load
 from remotesam.segmenter.points import grid
 from remotesam.segmenter.protocol import Candidate, Query
 

@@ -32,20 +32,11 @@ from scipy.spatial import cKDTree
 from remotesam.evaluation.metrics import LEAST_RUN, seam_count
 from remotesam.grid import Tile, TileGrid, strip
 from remotesam.merge.components import Components, Edges, components
-from remotesam.merge.evidence import (
-    ContactStrategy,
-    Joins,
-    MatchRule,
-    Strategy,
-    contact_evidence,
-    facing_lines,
-    join_contact,
-    join_overlap,
-    strip_evidence,
-)
+from remotesam.merge.evidence import contact_evidence, facing_lines, strip_evidence
+from remotesam.merge.joins import ContactStrategy, Joins, MatchRule, Strategy, join_contact, join_overlap
+from remotesam.run.layout import labels_name, read_summary, segments_name
 from remotesam.run.store import RunStore
 from remotesam.tiles.labels import core_first
-from remotesam.tiles.task import labels_name, read_summary, segments_name
 from remotesam.windows import Window
 
 Labels = NDArray[np.int32]

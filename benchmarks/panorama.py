@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"coverage {result.coverage:.3f}, peak memory {peak:.2f} GiB")
         grid = result.objects.grid
         before, after = before_and_after(RunStore(result.run_dir), views(grid.full_width), grid)
-    print(f"borders of views that show (half a view away): {before}, with lines of handing over {after}")
+    print(f"borders of views that show (half a view away): {before}, with seamlines {after}")
 
 
 def main() -> None:

@@ -31,11 +31,10 @@ from remotesam.config import make_config
 from remotesam.merge.match import match
 from remotesam.merge.task import match_seams
 from remotesam.pipeline.outputs import write_polygons
-from remotesam.pipeline.scale import each_tile
 from remotesam.polygons.task import trace_tile
 from remotesam.raster.spec import RasterSpec
-from remotesam.run.job import Job, Workbench
-from remotesam.run.runner import crew_of
+from remotesam.run.job import Job, WorkerContext
+from remotesam.run.runner import each_tile, runner_for
 from remotesam.run.store import RunStore
 from remotesam.segmenter.protocol import NetworkCalls
 from remotesam.tiles.multipass import ChipResult, Segment
@@ -67,9 +66,9 @@ class NoModel:
     network_calls = NetworkCalls()
 
 
-def make_tile(bench: Workbench, index: int) -> int:
+def make_tile(context: WorkerContext, index: int) -> int:
     """Task: write the label map that a segmented tile would have left."""
-    tile = bench.grid[index]
+    tile = context.grid[index]
     chip = tile.chip
     y = np.arange(chip.row, chip.row_stop, dtype=np.float32)[:, None]
     x = np.arange(chip.col, chip.col_stop, dtype=np.float32)[None]
@@ -84,7 +83,7 @@ def make_tile(bench: Workbench, index: int) -> int:
     labels[mixed % 33 == 0] = 0
     count = int(labels.max())
     result = ChipResult(labels.astype(np.int32), [Segment(0.9, 0.9, 0, 0.9, 0.9, (0.0, 0.0))] * count, [])
-    write_tile(bench.store, tile, result, np.ones(chip.shape, bool), 0.0)
+    write_tile(context.store, tile, result, np.ones(chip.shape, bool), 0.0)
     return count
 
 
@@ -142,7 +141,7 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
     row: dict[str, object] = {"gpx": round(height * width / 1e9, 3), "height": height, "width": width}
     peaks = {}
     try:
-        with crew_of(job, NoModel(), cancel, lambda *_, **__: None, None) as crew:
+        with runner_for(job, NoModel(), cancel, lambda *_, **__: None, None) as runner:
 
             def stage(name, work):  # type: ignore[no-untyped-def]
                 started = time.perf_counter()
@@ -151,12 +150,12 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
                 row[f"{name}_s"], peaks[name] = round(time.perf_counter() - started, 1), peak.bytes
                 return result
 
-            each_tile(job, crew, "tiles", make_tile)
-            stage("seams", lambda: each_tile(job, crew, "seams", match_seams))
-            found = stage("match", lambda: match(job, lambda name, task: each_tile(job, crew, name, task)))
-            stage("polygons", lambda: each_tile(job, crew, "polygons", trace_tile))
+            each_tile(job, runner, "tiles", make_tile)
+            stage("seams", lambda: each_tile(job, runner, "seams", match_seams))
+            found = stage("match", lambda: match(job, lambda name, task: each_tile(job, runner, name, task)))
+            stage("polygons", lambda: each_tile(job, runner, "polygons", trace_tile))
             output = folder / "out.gpkg"
-            table = stage("write", lambda: write_polygons(job, store, str(output), crew))
+            table = stage("write", lambda: write_polygons(job, store, str(output), runner))
         total = sum(float(str(value)) for name, value in row.items() if name.endswith("_s"))
         row |= {
             "total_s": round(total, 1),

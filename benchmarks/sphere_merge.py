@@ -10,17 +10,18 @@ import numpy as np
 
 from benchmarks.sphere_scenes import SphereScene, mean_iou
 from remotesam.merge.components import Edges, components
-from remotesam.merge.evidence import Joins, contact_evidence, join_contact, join_overlap
+from remotesam.merge.evidence import contact_evidence
+from remotesam.merge.joins import Joins, join_contact, join_overlap
 from remotesam.panorama.tasks import owned_first
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
 from remotesam.sphere.mosaic import assemble
 from remotesam.sphere.ownership import owners_in_view
-from remotesam.sphere.seamlines import ViewLine, hand_over
+from remotesam.sphere.seamlines import ViewSeamline, find_seamline
 
 Strategy = Literal["none", "best-match", "mutual-best", "overlap", "perfect"]
 
 STRATEGIES: tuple[Strategy, ...] = ("none", "best-match", "mutual-best", "overlap", "perfect")
-"""No merge; Remote SAMsing's contact strategies along the views' borders; ours, with lines of handing over;
+"""No merge; Remote SAMsing's contact strategies along the views' borders; ours, with seamlines;
 and what would be left to any merge if every object had been joined: views see objects where they are not."""
 
 
@@ -49,7 +50,7 @@ class ViewedScene:
         if strategy == "perfect":
             views = self.layout.views
             return assemble(views, self.scene.grid, lambda index: self.scene.whole(views[index]))
-        joins: dict[Strategy, Callable[[], tuple[Edges, list[ViewLine]]]] = {
+        joins: dict[Strategy, Callable[[], tuple[Edges, list[ViewSeamline]]]] = {
             "none": lambda: (Edges.concatenate([]), []),
             "overlap": self._by_overlap,
             "best-match": lambda: (self._by_contact("best-match"), []),
@@ -62,7 +63,7 @@ class ViewedScene:
         """Mean IoU with the truth after joining, 0..1."""
         return mean_iou(self.scene.truth, self.merged(strategy), self.scene.grid)
 
-    def _by_overlap(self) -> tuple[Edges, list[ViewLine]]:
+    def _by_overlap(self) -> tuple[Edges, list[ViewSeamline]]:
         views = self.layout.views
         areas = [
             label_solid_angles(view, labels, int(labels.max()))
@@ -86,7 +87,7 @@ class ViewedScene:
                 )
                 found.append(Edges.of(joins, one, other))
                 labels, n_core = zip(*((self.labels[k], self.n_core[k]) for k in (one, other)), strict=True)
-                line = hand_over(self.layout, views[one], view, labels, n_core, joins)
+                line = find_seamline(self.layout, views[one], view, labels, n_core, joins)
                 lines += [] if line is None else [line]
         return Edges.concatenate(found), lines
 
@@ -117,7 +118,7 @@ class ViewedScene:
         known = (labels > 0) & (labels <= self.n_core[index])
         return np.where(known, index << BITS | labels, 0).astype(np.int32)
 
-    def _picture(self, edges: Edges, lines: list[ViewLine]) -> np.ndarray:
+    def _picture(self, edges: Edges, lines: list[ViewSeamline]) -> np.ndarray:
         joined = components(self.n_core, edges)
 
         def final(index: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from remotesam.run.store import RunStore
 from remotesam.sphere import Equirect, Layout
 from remotesam.sphere.mosaic import BLOCK, assemble
 from remotesam.sphere.ownership import centres, owners_on_grid, plane_on_grid, views_near
-from remotesam.sphere.seamlines import ViewLine
+from remotesam.sphere.seamlines import ViewSeamline
 from remotesam.windows import Window
 
 LEAST_RUN = 8.0
@@ -103,7 +103,7 @@ def before_and_after(store: RunStore, layout: Layout, grid: Equirect) -> tuple[B
         return ids[view.labels]
 
     borders = ViewBorders(layout, grid)
-    lines: list[ViewLine] = [line for index in indices for line in read_lines(store, index)]
+    lines: list[ViewSeamline] = [line for index in indices for line in read_lines(store, index)]
     plain, handed = (assemble(layout.views, grid, labels_of, used) for used in ([], lines))
     return borders.rate(plain), borders.rate(handed)
 

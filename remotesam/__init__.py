@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from remotesam._version import __version__
 
 if TYPE_CHECKING:
     from remotesam.panorama.segment import segment_panorama
-    from remotesam.pipeline.api import segment
     from remotesam.pipeline.result import Result
+    from remotesam.pipeline.segment import segment
 
 __all__ = ["Result", "__version__", "segment", "segment_panorama"]
 
 _LATE = {
-    "segment": "remotesam.pipeline.api",
+    "segment": "remotesam.pipeline.segment",
     "segment_panorama": "remotesam.panorama.segment",
     "Result": "remotesam.pipeline.result",
 }

@@ -77,3 +77,7 @@ class Cancelled(RemotesamError):
     """The user asked to stop; everything finished is on disk and can be resumed."""
 
     exit_code = 3
+
+
+FATAL = (CheckpointError, ConfigError, DeviceError, ModelUnavailableError, StoreError)
+"""Errors that every further tile would meet too: no model, no device, no space."""

@@ -34,9 +34,11 @@ import math
 import os
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 PROTOCOL = 1
 """Major version; raised only when an old plugin would misread a new engine."""
@@ -171,3 +173,49 @@ def watch_control(cancel: threading.Event, fd: int = 0) -> threading.Thread:
     thread = threading.Thread(target=watch, name="remotesam-control", daemon=True)
     thread.start()
     return thread
+
+
+PACE_TILES = 20
+"""Tiles over which a worker's pace is measured."""
+
+
+class Listener(Protocol):
+    """Is told what happens in a run."""
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        """Take one event."""
+        ...
+
+
+def silent(event: str, /, **fields: Any) -> None:
+    """Ignore every event."""
+
+
+def eta(done: int, total: int, seconds: float) -> float | None:
+    """Seconds left at the pace so far; None before the first item is done."""
+    return None if done == 0 else seconds / done * (total - done)
+
+
+def duration(seconds: float) -> str:
+    """`3 s`, `4 min 10 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Pace:
+    """How fast each worker is, from when its last tiles came in: right for late joiners too."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[float]] = {}
+
+    def count(self, worker: str) -> float | None:
+        """Note a tile of a worker; its tiles per second over the last few, None for its first."""
+        times = self._times.setdefault(worker, deque(maxlen=PACE_TILES))
+        times.append(time.monotonic())
+        if len(times) == 1:
+            return None
+        return (len(times) - 1) / max(times[-1] - times[0], 1e-3)

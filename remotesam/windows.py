@@ -92,3 +92,7 @@ class Window:
     def relative_to(self, outer: Window) -> Window:
         """The same pixels in coordinates whose origin is the corner of `outer`."""
         return self.shift(-outer.row, -outer.col)
+
+
+Affine6 = tuple[float, float, float, float, float, float]
+"""a, b, c, d, e, f of x' = a·x + b·y + c, y' = d·x + e·y + f; (x, y) are pixels with edges at integers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -9,9 +10,10 @@ import tempfile
 from importlib import metadata
 from typing import Any
 
+import click
 import psutil
 
-from remotesam import __version__
+from remotesam._version import __version__
 from remotesam.events import PROTOCOL
 from remotesam.segmenter import checkpoints
 
@@ -132,3 +134,15 @@ def _models_directory(problems: list[dict[str, str]]) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> int:
+    """Check this installation: versions, devices, memory, models, cache."""
+    from remotesam.cli.doctor import describe, examine
+
+    found = examine()
+    click.echo(json.dumps(found, indent=1) if as_json else describe(found))
+    return 1 if found["problems"] else 0

@@ -53,10 +53,10 @@ def evaluate(
     """
     from remotesam.evaluation.evaluate import evaluate as judge
     from remotesam.evaluation.report import class_rows, markdown, score_rows
-    from remotesam.report.run_report import write_whole
+    from remotesam.files import write_whole
 
     names = [name.strip() for name in baselines.split(",") if name.strip()] if baselines else []
-    judgement = judge(
+    evaluation = judge(
         segments,
         reference,
         raster=raster,
@@ -69,17 +69,17 @@ def evaluate(
         picture=html_file is not None,
     )
     if json_file == "-":
-        click.echo(judgement.to_json())
+        click.echo(evaluation.to_json())
     else:
-        click.echo(markdown(score_rows(judgement.scores)))
-        classes = class_rows(judgement.scores)
+        click.echo(markdown(score_rows(evaluation.scores)))
+        classes = class_rows(evaluation.scores)
         if len(classes) > 1:
             click.echo("\n" + markdown(classes))
-        for note in judgement.notes:
+        for note in evaluation.notes:
             click.echo(note)
     if json_file not in (None, "-"):
-        write_whole(judgement.to_json().encode(), Path(json_file))
+        write_whole(evaluation.to_json().encode(), Path(json_file))
     if html_file is not None:
-        from remotesam.evaluation.report_evaluation import evaluation_report
+        from remotesam.evaluation.report import evaluation_report
 
-        write_whole(evaluation_report(judgement).encode(), Path(html_file))
+        write_whole(evaluation_report(evaluation).encode(), Path(html_file))

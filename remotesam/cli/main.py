@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from remotesam import __version__
+from remotesam._version import __version__
 from remotesam.errors import RemotesamError
 
 COMMANDS = {
@@ -17,12 +17,12 @@ COMMANDS = {
     "plan": "remotesam.cli.segment:plan",
     "panorama": "remotesam.cli.panorama:panorama",
     "evaluate": "remotesam.cli.evaluate:evaluate",
-    "demo": "remotesam.cli.runs:demo",
-    "models": "remotesam.cli.runs:models",
+    "demo": "remotesam.cli.demo:demo",
+    "models": "remotesam.cli.models:models",
     "run": "remotesam.cli.runs:run",
     "serve": "remotesam.cli.serve:serve",
-    "schema": "remotesam.cli.runs:show_schema",
-    "doctor": "remotesam.cli.runs:doctor",
+    "schema": "remotesam.cli.schema:show_schema",
+    "doctor": "remotesam.cli.doctor:doctor",
 }
 
 

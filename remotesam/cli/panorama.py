@@ -9,7 +9,7 @@ import click
 from remotesam.cli.options import collect_config, run_options, setting_options
 from remotesam.cli.segment import followed
 from remotesam.errors import ConfigError, RemotesamError
-from remotesam.progress import duration
+from remotesam.events import duration
 
 
 @click.command()

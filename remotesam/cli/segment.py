@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from remotesam.cli.options import collect_config, run_options, setting_options
+from remotesam.cli.progress_bar import Bar
 from remotesam.errors import RemotesamError
-from remotesam.progress import Bar, Listener, duration, silent
+from remotesam.events import Listener, duration, silent
 
 
 @click.command()

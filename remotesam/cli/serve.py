@@ -10,7 +10,7 @@ import click
 @click.command()
 def serve() -> None:
     """Answer clicks on a raster, JSON lines in and out; for programs such as the QGIS plugin."""
-    from remotesam import __version__
+    from remotesam._version import __version__
     from remotesam.events import PROTOCOL, EventWriter, protocol_stdout, read_lines
 
     with protocol_stdout() as stream:

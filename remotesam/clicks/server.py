@@ -69,7 +69,7 @@ def serve(lines: Iterable[bytes], writer: EventWriter, load: Callable[[str, str]
         writer: Where replies go.
         load: Makes a model from (name or path, device); called when one is first needed and when it changes.
     """
-    desk = _Desk(load)
+    session = _Session(load)
     for line in lines:
         about: dict[str, Any] = {}
         try:
@@ -77,14 +77,14 @@ def serve(lines: Iterable[bytes], writer: EventWriter, load: Callable[[str, str]
             request = _request(line)
             if isinstance(request, Quit):
                 return
-            answer = desk.answer(request)
+            answer = session.answer(request)
         except RemotesamError as error:
             writer.write("reply", **about, ok=False, message=" ".join(str(error).split()))
         else:
             writer.write("reply", **about, ok=True, **answer)
 
 
-class _Desk:
+class _Session:
     """Holds the one model and the one raster in use."""
 
     def __init__(self, load: Callable[[str, str], ClickModel]) -> None:

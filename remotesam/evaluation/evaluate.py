@@ -16,7 +16,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from remotesam import __version__
+from remotesam._version import __version__
 from remotesam.errors import ConfigError, InputError
 from remotesam.evaluation.baselines import TOLERANCE, baseline, check_baselines
 from remotesam.evaluation.label_sources import (
@@ -32,7 +32,7 @@ from remotesam.evaluation.label_sources import (
     stored_facts,
 )
 from remotesam.evaluation.picture import comparison
-from remotesam.evaluation.scoring import BoxScores, Evaluation, score, score_boxes
+from remotesam.evaluation.scoring import BoxScores, LabelScores, score, score_boxes
 from remotesam.raster.reader import Raster, open_raster
 from remotesam.report.run_report import image_reader
 from remotesam.windows import Window
@@ -42,7 +42,7 @@ _MOST_PIXELS = 4e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Evaluation:
     """What one call of `evaluate` found."""
 
     segments: str
@@ -57,7 +57,7 @@ class Judgement:
     """True = pixels without reference counted as a class."""
     tile_size: int | None
     """Side of the tiles for the seam rate, px."""
-    scores: list[Evaluation | BoxScores]
+    scores: list[LabelScores | BoxScores]
     """The segments first, then each baseline."""
     notes: list[str]
     """What a reader of the scores must know, one sentence each."""
@@ -83,7 +83,7 @@ def evaluate(
     resolution: float | None = None,
     tile_size: int | None = None,
     picture: bool = False,
-) -> Judgement:
+) -> Evaluation:
     """Compare segments with reference objects, pixel by pixel, in bounded memory.
 
     They are compared on the pixels of the first of these that there is: `raster`; the raster named in the
@@ -130,7 +130,7 @@ def evaluate(
             scores += _judge_baselines(baselines, image, judge, scores[0].segments, notes)
             if picture:
                 drawn = comparison(image_reader(image), judged, judge.objects, grid.height, grid.width)
-    return Judgement(
+    return Evaluation(
         segments=paths[0],
         reference=paths[1],
         height=grid.height,
@@ -164,7 +164,7 @@ class _Judge:
         self._boxes = shapely.bounds(polygons.in_pixels(grid)) if boxes and polygons else None
         self.objects = _source(path, polygons, grid, overlapping=True)
 
-    def __call__(self, method: str, labels: LabelSource, tile_size: int | None) -> Evaluation | BoxScores:
+    def __call__(self, method: str, labels: LabelSource, tile_size: int | None) -> LabelScores | BoxScores:
         scores = self._score(method, labels, tile_size)
         if scores.objects == 0:
             size = f"{self._grid.height}×{self._grid.width}"
@@ -174,7 +174,7 @@ class _Judge:
             )
         return scores
 
-    def _score(self, method: str, labels: LabelSource, tile_size: int | None) -> Evaluation | BoxScores:
+    def _score(self, method: str, labels: LabelSource, tile_size: int | None) -> LabelScores | BoxScores:
         valid = None if self._image is None else self._valid
         size = (self._grid.height, self._grid.width)
         if self._boxes is not None:
@@ -196,7 +196,7 @@ class _Judge:
 
 def _judge_baselines(
     names: Sequence[str], image: Raster, judge: _Judge, wanted: int, notes: list[str]
-) -> list[Evaluation | BoxScores]:
+) -> list[LabelScores | BoxScores]:
     """Scores of superpixels of the whole image, `wanted` of them."""
     if not names:
         return []

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
-from remotesam.evaluation.scoring import BoxScores, Evaluation, ObjectScores
+from remotesam._version import __version__
+from remotesam.evaluation.evaluate import Evaluation
+from remotesam.evaluation.scoring import BoxScores, LabelScores, ObjectScores
+from remotesam.report import html
 from remotesam.report.html import is_figure
 
 Rows = list[list[str]]
@@ -22,7 +26,7 @@ _OBJECT_COLUMNS = (
 )
 
 
-def score_rows(scores: Sequence[Evaluation | BoxScores]) -> Rows:
+def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     """One row per method below a row of titles; shares in percent, `–` where a figure does not exist."""
     boxes = [one for one in scores if isinstance(one, BoxScores)]
     if boxes:
@@ -41,7 +45,7 @@ def score_rows(scores: Sequence[Evaluation | BoxScores]) -> Rows:
         ]
     rows = [["method", "segments", "objects", "coverage %", *_titles(), "seam rate %"]]
     for one in scores:
-        assert isinstance(one, Evaluation)
+        assert isinstance(one, LabelScores)
         seams = (
             "–" if one.seam_rate is None else f"{percent(one.seam_rate)} ({percent(one.seam_rate_elsewhere)})"
         )
@@ -58,10 +62,10 @@ def score_rows(scores: Sequence[Evaluation | BoxScores]) -> Rows:
     return rows
 
 
-def class_rows(scores: Sequence[Evaluation | BoxScores]) -> Rows:
+def class_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     """One row per class and method, with titles; only titles when there are no classes."""
     rows = [["class", "method", "objects", "coverage %", *_titles()]]
-    judged = [one for one in scores if isinstance(one, Evaluation)]
+    judged = [one for one in scores if isinstance(one, LabelScores)]
     for name in sorted({name for one in judged for name in one.classes}):
         for one in judged:
             found = one.classes[name]
@@ -104,3 +108,23 @@ def markdown(rows: Rows) -> str:
         "-" * (width + 2 - (not left)) + ":" * (not left) for width, left in zip(widths, named, strict=True)
     ]
     return "\n".join([line(rows[0]), f"|{'|'.join(rule)}|", *map(line, rows[1:])])
+
+
+def evaluation_report(evaluation: Evaluation) -> str:
+    """The page as text."""
+    classes = class_rows(evaluation.scores)
+    parts = [
+        *(html.alert(note) for note in evaluation.notes),
+        html.heading("Scores"),
+        html.table(score_rows(evaluation.scores)),
+    ]
+    if len(classes) > 1:
+        parts += [html.heading("By class of the reference"), html.table(classes)]
+    if evaluation.picture is not None:
+        text = "Reference outlines on the image, beside the segments in random colours"
+        parts += [html.heading("Reference and segments"), html.picture(evaluation.picture, text)]
+    name = f"{Path(evaluation.segments).name} judged by {Path(evaluation.reference).name}"
+    lead = f"compared on {evaluation.width} × {evaluation.height} px"
+    if evaluation.background:
+        lead += " · what is in no reference object is a class of its own"
+    return html.page(name, lead, parts, f"remotesam {__version__} · formulas: docs/evaluation.md")

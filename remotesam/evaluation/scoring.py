@@ -69,7 +69,7 @@ class ObjectScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class LabelScores:
     """All scores of one set of segments."""
 
     method: str
@@ -125,7 +125,7 @@ def score(
     valid: ReadValid | None = None,
     tile_size: int | None = None,
     background: bool = False,
-) -> Evaluation:
+) -> LabelScores:
     """Judge segments by references; both are read twice, window by window.
 
     Args:
@@ -152,7 +152,7 @@ def score(
     everything = np.arange(len(objects.references))
     biou = boundaries.scores()
     seam_rates = (None, None) if tile_size is None else (seams[0].rate, seams[1].rate)
-    return Evaluation(
+    return LabelScores(
         method=method,
         segments=len(objects.segments),
         coverage=_share(objects.covered, objects.pixels),

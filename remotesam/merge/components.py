@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from remotesam.merge.evidence import JoinKind, Joins
+from remotesam.merge.joins import JoinKind, Joins
 
 Ints = NDArray[np.int64]
 

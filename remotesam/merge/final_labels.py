@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.grid import Tile, TileGrid
-from remotesam.merge.tile_seamlines import read_handover, taken_from
+from remotesam.merge.scales import Choice, Contribution
+from remotesam.merge.tile_seamlines import read_seamlines, taken_from
+from remotesam.run.job import Job
+from remotesam.run.layout import LUT_NAME, OFFSETS_NAME, SHARED_NAME, labels_name
 from remotesam.run.store import RunStore, decode_labels
-from remotesam.tiles.task import labels_name
 from remotesam.windows import Window
-
-LUT_NAME = "match/lut.i64"
-"""Final ids of all owned labels, tile after tile, little-endian int64."""
-
-OFFSETS_NAME = "match/offsets.i64"
-"""(tiles + 1,) int64: where each tile's final ids start in the look-up table, counted in ids."""
-
-SHARED_NAME = "match/shared.u1"
-"""A byte for each final id in the look-up table: 1 = the segment has pieces in other tiles or labels."""
 
 KEPT_TILES = 16
 """Compressed label maps kept in memory: a row-major walk meets each neighbour again soon."""
@@ -38,7 +35,7 @@ class FinalLabels:
         self._offsets = np.frombuffer(store.get(OFFSETS_NAME), "<i8")
         self._compressed = lru_cache(KEPT_TILES)(lambda index: store.get(labels_name(index)))
         self._final_ids = lru_cache(4 * KEPT_TILES)(self._read_ids)
-        self.handover = lru_cache(4 * KEPT_TILES)(lambda index: read_handover(store, index))
+        self.seamlines = lru_cache(4 * KEPT_TILES)(lambda index: read_seamlines(store, index))
         """Gives the lines along which a tile hands over, by its index."""
 
     def read(self, window: Window) -> NDArray[np.int64]:
@@ -54,7 +51,7 @@ class FinalLabels:
         for tile in self._grid.around(window):
             part = tile.core.intersect(window)
             ids[part.relative_to(window).slices] = self._read_part(tile, part)
-            for other, place, taken in taken_from(self._grid, tile.index, self.handover):
+            for other, place, taken in taken_from(self._grid, tile.index, self.seamlines):
                 there = place.intersect(window)
                 if not there.empty:
                     here = taken[there.relative_to(place).slices]
@@ -71,7 +68,7 @@ class FinalLabels:
         flags = np.frombuffer(self._store.get(SHARED_NAME, start, stop) if stop > start else b"", np.bool_)
         ids = [self.of_tile(index)[flags]]
         for source in self._grid.before(index):
-            lines = self.handover(source)
+            lines = self.seamlines(source)
             for tile in np.unique(lines.tile).tolist():
                 moved = (lines.tile == tile) & (lines.moved > 0)
                 ids.append(self.of_tile(tile)[lines.label[moved] - 1])
@@ -91,3 +88,72 @@ class FinalLabels:
         if start == stop:
             return np.empty(0, np.int64)
         return np.frombuffer(self._store.get(LUT_NAME, 8 * start, 8 * stop), "<i8")
+
+
+_ARRAYS = ("from_fine", "from_coarse", "filling", "origin", "pixels", "old")
+
+
+_COUNTS = ("fragments", "straddling")
+
+
+class LabelReader(Protocol):
+    """Reads final ids."""
+
+    def read(self, window: Window) -> NDArray[np.int64]:
+        """Final ids of a window in raster pixels, which may reach outside; 0 = none."""
+        ...
+
+
+class FusedLabels:
+    """The labels of several scales, combined by the choices made between them.
+
+    Args:
+        scales: labels of each scale, the coarsest first.
+        choices: the k-th says how scale k + 1 is combined with what came before.
+    """
+
+    def __init__(self, scales: Sequence[LabelReader], choices: Sequence[Choice]) -> None:
+        self._scales = scales
+        self._choices = choices
+
+    def read(self, window: Window) -> NDArray[np.int64]:
+        """See `LabelReader.read`."""
+        labels = self._scales[0].read(window)
+        for finer, choice in zip(self._scales[1:], self._choices, strict=True):
+            labels, _ = choice.apply(labels, finer.read(window))
+        return labels
+
+
+def labels_of(job: Job) -> LabelReader:
+    """The final labels of a run whose match, and whose choices between scales, are done."""
+    scales = [FinalLabels(RunStore(one.run_url), one.grid) for one in job.scales()]
+    if len(scales) == 1:
+        return scales[0]
+    store = RunStore(job.run_url)
+    return FusedLabels(scales, [read_choice(store, step) for step in range(1, len(scales))])
+
+
+def choice_name(step: int) -> str:
+    """Where the choice between scale `step` and the coarser ones lies in the run."""
+    return f"fused/choice-{step}.arrow"
+
+
+def write_choice(store: RunStore, step: int, choice: Choice) -> None:
+    """Keep a choice in the run."""
+    counts = {name: getattr(choice, name) for name in _COUNTS}
+    contributions = {"coarse": asdict(choice.coarse), "fine": asdict(choice.fine)}
+    arrays = {name: getattr(choice, name) for name in _ARRAYS}
+    store.put_arrays(choice_name(step), arrays, json.dumps({**counts, **contributions}))
+
+
+def read_choice(store: RunStore, step: int) -> Choice:
+    """What `write_choice` wrote."""
+    arrays, text = store.get_arrays(choice_name(step))
+    facts: dict[str, Any] = json.loads(text)
+    values: dict[str, Any] = dict(arrays)
+    return Choice(
+        **values,
+        coarse=Contribution(**facts.pop("coarse")),
+        fine=Contribution(**facts.pop("fine")),
+        **facts,
+    )

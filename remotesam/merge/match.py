@@ -12,33 +12,36 @@ from numpy.typing import NDArray
 
 from remotesam.grid import TileGrid
 from remotesam.merge.components import Components, Edges, components
-from remotesam.merge.final_labels import LUT_NAME, OFFSETS_NAME, SHARED_NAME, FinalLabels
+from remotesam.merge.final_labels import FinalLabels
 from remotesam.merge.fragments import Decision, contacts, decide, small_segments
 from remotesam.merge.task import read_edges
-from remotesam.merge.tile_seamlines import ReadHandover, owned_segments, read_handover
-from remotesam.run.job import Job, Workbench
+from remotesam.merge.tile_seamlines import ReadSeamlines, owned_segments, read_seamlines
+from remotesam.run.job import Job, WorkerContext
+from remotesam.run.layout import (
+    LUT_NAME,
+    OFFSETS_NAME,
+    SHARED_NAME,
+    SMALL_NAME,
+    SUMMARY_NAME,
+    contacts_name,
+)
 from remotesam.run.store import RunStore
-
-SUMMARY_NAME = "match/summary.json"
-"""Written last; what the match found."""
 
 MAX_SPAN = 64
 """Components in more tiles than this are named in the summary: a river, or joins gone wrong."""
 
-_SMALL_NAME = "match/small.i64"
 
-
-def find_contacts(bench: Workbench, index: int) -> int:
+def find_contacts(context: WorkerContext, index: int) -> int:
     """Task: which segments the small ones of a tile touch, written to the run."""
-    core = bench.grid[index].core
-    spec = bench.raster.spec
-    small = np.frombuffer(bench.store.get(_SMALL_NAME), "<i8")
-    labels = FinalLabels(bench.store, bench.grid)
+    core = context.grid[index].core
+    spec = context.raster.spec
+    small = np.frombuffer(context.store.get(SMALL_NAME), "<i8")
+    labels = FinalLabels(context.store, context.grid)
     here = np.intersect1d(np.concatenate([labels.of_tile(index), labels.shared(index)]), small)
     pairs = np.empty((0, 2), np.int64)
     if len(here):
         pairs = contacts(labels.read(core.pad(1).clip(spec.height, spec.width)), here)
-    bench.store.put(_contacts_name(index), pairs.astype("<i8").tobytes())
+    context.store.put(contacts_name(index), pairs.astype("<i8").tobytes())
     return len(pairs)
 
 
@@ -62,15 +65,15 @@ def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
     joined = components(counts, edges, max_span=MAX_SPAN)
     decision = Decision(absorbed=_NONE, hosts=_NONE, removed=_NONE)
     limit = max(config.absorb_area, config.min_area)
-    read_lines = lru_cache(4 * grid.cols)(partial(read_handover, store))
+    read_lines = lru_cache(4 * grid.cols)(partial(read_seamlines, store))
     areas = (_core_areas(store, grid, index, n_core, read_lines) for index, n_core in enumerate(counts))
     small = small_segments(joined, areas, limit)
     if len(small.ids):
         _write_lut(store, grid, joined)
-        store.put(_SMALL_NAME, small.ids.astype("<i8").tobytes())
+        store.put(SMALL_NAME, small.ids.astype("<i8").tobytes())
         each_tile("contacts", find_contacts)
         touching = [
-            np.frombuffer(store.get(_contacts_name(i)), "<i8").reshape(-1, 2) for i in range(len(grid))
+            np.frombuffer(store.get(contacts_name(i)), "<i8").reshape(-1, 2) for i in range(len(grid))
         ]
         decision = decide(
             small,
@@ -107,12 +110,8 @@ def _write_lut(store: RunStore, grid: TileGrid, final: Components) -> None:
 
 
 def _core_areas(
-    store: RunStore, grid: TileGrid, index: int, n_core: int, read: ReadHandover
+    store: RunStore, grid: TileGrid, index: int, n_core: int, read: ReadSeamlines
 ) -> NDArray[np.int64]:
     if n_core == 0:
         return np.empty(0, np.int64)
     return owned_segments(store, grid, index, read)["core_area"].to_numpy()
-
-
-def _contacts_name(index: int) -> str:
-    return f"contacts/{index}.i64"

@@ -10,13 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam.merge.attributes import Attributes
-from remotesam.merge.final_labels import FinalLabels
-from remotesam.merge.fused_labels import FusedLabels, choice_name, read_choice, write_choice
+from remotesam.merge.final_labels import FinalLabels, FusedLabels, choice_name, read_choice, write_choice
 from remotesam.merge.scales import COARSE, PairStatistics, choose, pair_statistics
 from remotesam.merge.tile_seamlines import owned_segments
-from remotesam.pipeline.scale import each_tile
-from remotesam.run.job import Job, Workbench
-from remotesam.run.stages import Crew
+from remotesam.run.job import Job, WorkerContext
+from remotesam.run.runner import Runner, each_tile
 from remotesam.run.store import RunStore
 
 SEGMENTS_NAME = "fused/segments.arrow"
@@ -26,7 +24,7 @@ _COLUMNS = ("score", "stability", "pass", "tile", "tiles", "touches_seam", "scal
 _STATISTICS = ("coarse", "fine", "pixels", "sums", "squares")
 
 
-def fuse_scales(job: Job, store: RunStore, crew: Crew) -> list[dict[str, Any]]:
+def fuse_scales(job: Job, store: RunStore, runner: Runner) -> list[dict[str, Any]]:
     """Decide between the scales of a run and write the choices and the attributes of what stays.
 
     The coarsest scale is combined with the next finer one, the result with the next, and so on.
@@ -41,7 +39,7 @@ def fuse_scales(job: Job, store: RunStore, crew: Crew) -> list[dict[str, Any]]:
     for step, scale in enumerate(scales[1:], start=1):
         finer = segment_columns(scale)
         if not store.exists(choice_name(step)):
-            each_tile(job, crew, statistics_stage(step), partial(sum_colours, step))
+            each_tile(job, runner, statistics_stage(step), partial(sum_colours, step))
             parts = [_read_statistics(store, step, index) for index in range(total)]
             quality = [np.maximum(c["score"] * c["stability"], 1e-6) for c in (columns, finer)]
             write_choice(store, step, choose(PairStatistics.merge(parts), *quality))
@@ -63,13 +61,13 @@ def fuse_scales(job: Job, store: RunStore, crew: Crew) -> list[dict[str, Any]]:
     return report
 
 
-def sum_colours(step: int, bench: Workbench, index: int) -> int:
+def sum_colours(step: int, context: WorkerContext, index: int) -> int:
     """Task: colour sums of one tile for every pair of a segment so far and one of the next finer scale."""
-    store, core = bench.store, bench.grid[index].core
-    readers = [FinalLabels(RunStore(one.run_url), one.grid) for one in bench.job.scales()[: step + 1]]
+    store, core = context.store, context.grid[index].core
+    readers = [FinalLabels(RunStore(one.run_url), one.grid) for one in context.job.scales()[: step + 1]]
     choices = [read_choice(store, earlier) for earlier in range(1, step)]
     coarse = FusedLabels(readers[:step], choices).read(core)
-    found = pair_statistics(coarse, readers[step].read(core), bench.raster.read(core).image)
+    found = pair_statistics(coarse, readers[step].read(core), context.raster.read(core).image)
     sums = {name: getattr(found, name) for name in _STATISTICS}
     store.put_arrays(f"{statistics_stage(step)}/{index}.arrow", sums)
     return len(found.pixels)
@@ -82,7 +80,7 @@ def segment_columns(job: Job) -> dict[str, NDArray[Any]]:
     for index in range(len(grid)):
         own = final.of_tile(index)
         if len(own):
-            gathered.add(index, own, owned_segments(store, grid, index, final.handover))
+            gathered.add(index, own, owned_segments(store, grid, index, final.seamlines))
     return gathered.take(gathered.ids())
 
 

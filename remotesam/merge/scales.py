@@ -183,12 +183,12 @@ def choose(
     kept = inner.inside & (inner.gain * quality >= rule.gain)
     stays = np.zeros(len(fine_quality) + 1, np.bool_)
     stays[inner.fine[kept]] = True
-    heir = _heirs(statistics, inner, stays, len(coarse_quality), rule)
+    successor = _successors(statistics, inner, stays, len(coarse_quality), rule)
     # Who gets the pixels of a fine segment that no coarse one has: its home if it is part of it, else itself.
     fills = np.zeros(len(fine_quality) + 1, np.int64)
     part_of_home = inner.inside & ~kept
     fills[inner.fine[part_of_home]] = inner.home[part_of_home]
-    return _numbered(statistics, stays, heir, fills, inner)
+    return _numbered(statistics, stays, successor, fills, inner)
 
 
 def fuse(
@@ -247,7 +247,7 @@ def _moments(
     return mean, np.maximum(spread, 0) / 3 + noise**2
 
 
-def _heirs(
+def _successors(
     statistics: PairStatistics, inner: _Inner, stays: NDArray[np.bool_], n_coarse: int, rule: ScaleRule
 ) -> Ints:
     """(n_coarse + 1,) the fine segment that gets the rest of a coarse one; 0 = it keeps it."""
@@ -258,21 +258,21 @@ def _heirs(
     home_of[inner.fine] = inner.home
     parts = np.flatnonzero(stays[s.fine] & (home_of[s.fine] == s.coarse) & (s.coarse > 0))
     parts = parts[np.lexsort((-s.fine[parts], s.pixels[parts]))]
-    heir = np.zeros(n_coarse + 1, np.int64)
-    heir[s.coarse[parts]] = s.fine[parts]
-    heir[total - taken >= rule.sliver * total] = 0
-    return heir
+    successor = np.zeros(n_coarse + 1, np.int64)
+    successor[s.coarse[parts]] = s.fine[parts]
+    successor[total - taken >= rule.sliver * total] = 0
+    return successor
 
 
 def _numbered(
-    statistics: PairStatistics, stays: NDArray[np.bool_], heir: Ints, fills: Ints, inner: _Inner
+    statistics: PairStatistics, stays: NDArray[np.bool_], successor: Ints, fills: Ints, inner: _Inner
 ) -> Choice:
     """Give new ids to what has pixels, coarse segments first."""
     s = statistics
-    n_coarse, n_fine = len(heir) - 1, len(stays) - 1
+    n_coarse, n_fine = len(successor) - 1, len(stays) - 1
     # Provisional ids: coarse as they are, fine behind them.
     behind = np.arange(n_fine + 1) + n_coarse
-    rest = np.where(heir > 0, heir + n_coarse, np.arange(n_coarse + 1))
+    rest = np.where(successor > 0, successor + n_coarse, np.arange(n_coarse + 1))
     gap = np.where(fills > 0, rest[fills], behind)
     gap[0] = 0
     target = np.where(s.coarse > 0, rest[s.coarse], gap[s.fine])

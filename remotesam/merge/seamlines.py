@@ -2,7 +2,7 @@
 
 Both tiles have segmented the strip round their seam. Where they agree it does not matter who is written.
 Where one sees a whole field and the other its two halves, a straight seam would cut an object along a line
-that is not in the image. So the line of handing over takes the cheapest way through the strip, as seamlines
+that is not in the image. So the seamline takes the cheapest way through the strip, as seamlines
 do when orthophotos are mosaicked: nothing to pay inside a segment that both tiles have joined and where both
 see a border, little where one of them sees one, most where it would invent one. (Efros & Freeman 2001, *Image
 quilting*, §2.1, whose dynamic programme this is, with free steps along the line.)

@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 from remotesam.config import Config
 from remotesam.grid import Tile, strip
 from remotesam.merge.components import Edges
-from remotesam.merge.evidence import (
-    Joins,
-    contact_evidence,
-    facing_lines,
-    join_contact,
-    join_overlap,
-    strip_evidence,
-)
-from remotesam.merge.tile_seamlines import Handover, hand_over, write_handover
-from remotesam.run.job import Workbench
+from remotesam.merge.evidence import contact_evidence, facing_lines, strip_evidence
+from remotesam.merge.joins import Joins, join_contact, join_overlap
+from remotesam.merge.tile_seamlines import TileSeamlines, find_seamlines, write_seamlines
+from remotesam.run.job import WorkerContext
+from remotesam.run.layout import labels_name, read_summary, seams_name, segments_name
 from remotesam.run.store import RunStore, decode_labels
-from remotesam.tiles.task import labels_name, read_summary, segments_name
 from remotesam.windows import Window
 
 _COLUMNS = ("key_a", "key_b", "score", "area", "kind")
@@ -47,7 +41,7 @@ class SegmentedTile:
         return decode_labels(self.compressed, window.relative_to(self.tile.chip))
 
 
-def match_seams(bench: Workbench, index: int) -> int:
+def match_seams(context: WorkerContext, index: int) -> int:
     """Compare one tile with its neighbours and write the joins and the lines between them to the run.
 
     A tile that failed has no labels and joins nothing.
@@ -55,20 +49,22 @@ def match_seams(bench: Workbench, index: int) -> int:
     Returns:
         The number of joins.
     """
-    grid = bench.grid
-    config = bench.job.config
-    tile = _open(bench.store, grid[index])
-    edges, line = Edges.concatenate([]), Handover()
+    grid = context.grid
+    config = context.job.config
+    tile = _open(context.store, grid[index])
+    edges, line = Edges.concatenate([]), TileSeamlines()
     if tile is not None and tile.n_core:
-        others = [_open(bench.store, other) for other in grid.neighbours(index)]
+        others = [_open(context.store, other) for other in grid.neighbours(index)]
         found = [(other, join(tile, other, config)) for other in others if other is not None]
         edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in found])
         if config.merge == "overlap":  # the published strategies stay what they are, straight seams included
-            line = hand_over(tile, found, grid, config.padding)
-    write_handover(bench.store, index, line)
+            line = find_seamlines(tile, found, grid, config.padding)
+    write_seamlines(context.store, index, line)
     table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
     summary = {"segments": tile.n_core if tile else 0}
-    bench.store.put_table(seams_name(index), table.replace_schema_metadata({"summary": json.dumps(summary)}))
+    context.store.put_table(
+        seams_name(index), table.replace_schema_metadata({"summary": json.dumps(summary)})
+    )
     return len(edges)
 
 
@@ -106,11 +102,6 @@ def read_edges(store: RunStore, index: int) -> tuple[Edges, int]:
     """What `match_seams` wrote for a tile: its edges, and its number of labels that own core pixels."""
     table = store.get_table(seams_name(index))
     return Edges(**{name: table[name].to_numpy() for name in _COLUMNS}), read_summary(table)["segments"]
-
-
-def seams_name(index: int) -> str:
-    """Where the joins of a tile with its neighbours to the east and south lie in the run."""
-    return f"seams/{index}.arrow"
 
 
 def _open(store: RunStore, tile: Tile) -> SegmentedTile | None:

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam.grid import Tile, TileGrid
-from remotesam.merge.evidence import Joins
+from remotesam.merge.joins import Joins
 from remotesam.merge.seamlines import Offsets, Strip, seamline, with_joins
+from remotesam.run.layout import read_summary, seamlines_name, segments_name
 from remotesam.run.store import RunStore
-from remotesam.tiles.task import read_summary, segments_name
 from remotesam.windows import Window
 
 Ints = NDArray[np.int64]
@@ -23,8 +23,8 @@ _NO_LINE = np.empty(0, np.int16)
 _NOTHING = np.empty(0, np.int64)
 
 
-ReadHandover = Callable[[int], "Handover"]
-"""Gives the lines of a tile by its index; `read_handover`, with what memory the caller can spare."""
+ReadSeamlines = Callable[[int], "TileSeamlines"]
+"""Gives the lines of a tile by its index; `read_seamlines`, with what memory the caller can spare."""
 
 _FIELDS = ("east", "south", "tile", "label", "moved")
 
@@ -48,7 +48,7 @@ class Segmented(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Handover:
+class TileSeamlines:
     """Where one tile hands over to two of its neighbours, and what that moves."""
 
     east: Offsets = field(default_factory=lambda: _NO_LINE)
@@ -63,9 +63,9 @@ class Handover:
     """(k,) pixels gained in the other tile's core (> 0) or lost in its own (< 0)."""
 
 
-def hand_over(
+def find_seamlines(
     one: Segmented, others: Sequence[tuple[Segmented, Joins]], grid: TileGrid, padding: int
-) -> Handover:
+) -> TileSeamlines:
     """Find the lines of one tile.
 
     Args:
@@ -99,27 +99,22 @@ def hand_over(
         moved.append(_count(other, its[to_other], 1))
         moved.append(_count(one, mine[to_other], -1))
     tile, label, pixels = (np.concatenate(column) for column in zip(*moved, strict=True))
-    return Handover(**lines, tile=tile, label=label, moved=pixels)
+    return TileSeamlines(**lines, tile=tile, label=label, moved=pixels)
 
 
-def write_handover(store: RunStore, index: int, found: Handover) -> None:
+def write_seamlines(store: RunStore, index: int, found: TileSeamlines) -> None:
     """Keep the lines of a tile in the run."""
-    store.put_arrays(handover_name(index), {name: getattr(found, name) for name in _FIELDS})
+    store.put_arrays(seamlines_name(index), {name: getattr(found, name) for name in _FIELDS})
 
 
-def read_handover(store: RunStore, index: int) -> Handover:
-    """What `write_handover` wrote; no lines for a tile that failed."""
-    arrays, _ = store.get_arrays(handover_name(index))
-    return Handover(**arrays)
+def read_seamlines(store: RunStore, index: int) -> TileSeamlines:
+    """What `write_seamlines` wrote; no lines for a tile that failed."""
+    arrays, _ = store.get_arrays(seamlines_name(index))
+    return TileSeamlines(**arrays)
 
 
-def handover_name(index: int) -> str:
-    """Where the lines of a tile lie in the run."""
-    return f"lines/{index}.arrow"
-
-
-def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadHandover) -> pa.Table:
-    """The segments of a tile that own pixels: the first rows of its table, `core_area` as after handing over.
+def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadSeamlines) -> pa.Table:
+    """The segments of a tile that own pixels: the first rows of its table, `core_area` as after seamlines.
 
     Args:
         store: the run.
@@ -138,7 +133,7 @@ def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadHandov
 
 
 def taken_from(
-    grid: TileGrid, index: int, read: ReadHandover
+    grid: TileGrid, index: int, read: ReadSeamlines
 ) -> Iterator[tuple[Tile, Window, NDArray[np.bool_]]]:
     """The parts of a tile's core that its neighbours write.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from remotesam.config import Config, make_config
 from remotesam.errors import Cancelled, InputError
+from remotesam.events import Listener, silent
 from remotesam.panorama.locate import Place
 from remotesam.panorama.outlines import trace_picture
 from remotesam.panorama.segment import (
@@ -24,7 +25,6 @@ from remotesam.panorama.segment import (
     start_fields,
     write_panorama,
 )
-from remotesam.progress import Listener, silent
 from remotesam.sphere.cleanup import clean, renumber
 from remotesam.sphere.layouts import Layout, views
 from remotesam.sphere.objects import measure

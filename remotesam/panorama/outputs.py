@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from remotesam.errors import OutputError
+from remotesam.files import write_whole
 from remotesam.panorama.annotations import Coordinates, coco, geojson_features, labelme
 from remotesam.panorama.locate import Frame
 from remotesam.report.overlay import overlay
-from remotesam.report.run_report import write_picture, write_whole
+from remotesam.report.run_report import write_picture
 from remotesam.sphere.equirect import Equirect
 from remotesam.sphere.objects import SphereObjects
 from remotesam.vector.writer import SUFFIXES, open_writer

@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from remotesam import __version__
+from remotesam._version import __version__
 from remotesam.config import Config, as_dict, make_config, stage_settings
 from remotesam.errors import Cancelled, ConfigError, InputError, TileError
-from remotesam.events import PROTOCOL
+from remotesam.events import PROTOCOL, Listener, silent
+from remotesam.files import write_whole
 from remotesam.merge.components import Components, Edges, components
 from remotesam.panorama.annotations import Coordinates
 from remotesam.panorama.attributes import scores
@@ -39,12 +40,10 @@ from remotesam.panorama.outputs import (
 )
 from remotesam.panorama.page import look_around_page
 from remotesam.panorama.tasks import PanoramaJob, match_view, read_edges, read_lines, read_view, segment_view
-from remotesam.progress import Listener, silent
-from remotesam.report.run_report import write_whole
 from remotesam.run.executors import Outcome
 from remotesam.run.job import open_for
-from remotesam.run.runner import crew_of
-from remotesam.run.stages import Crew, must_succeed, run_stage
+from remotesam.run.layout import read_summary, segments_name
+from remotesam.run.runner import Runner, must_succeed, run_stage, runner_for
 from remotesam.run.store import RunStore
 from remotesam.segmenter import checkpoints
 from remotesam.segmenter.protocol import Segmenter
@@ -54,7 +53,6 @@ from remotesam.sphere.layouts import LayoutName, views
 from remotesam.sphere.mosaic import assemble
 from remotesam.sphere.objects import SphereObjects, measure
 from remotesam.sphere.run_lengths import find_runs
-from remotesam.tiles.task import read_summary, segments_name
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -143,7 +141,7 @@ def segment_panorama(
         extras: further files.
         run_dir: where finished views are kept; default is beside the output.
         resume: continue the run that is there, if it is the same; False discards it.
-        listener: is told what happens, see `remotesam.events`.
+        listener: is on_outcome what happens, see `remotesam.events`.
         cancel: set it to stop at the next pass.
         segmenter: a model of your own; default is `config.model`.
         executor: a Dask client, or "dask", "threads" or "serial"; default is chosen by `config.workers`.
@@ -170,8 +168,8 @@ def segment_panorama(
     cancel = cancel or threading.Event()
     unfinished = len(store.finished("tiles")) < len(layout)
     try:
-        with crew_of(job, segmenter, cancel, listener, executor, model=unfinished) as crew:
-            work = _Work(job, store, crew)
+        with runner_for(job, segmenter, cancel, listener, executor, model=unfinished) as runner:
+            work = _Work(job, store, runner)
             listener("start", run_dir=run_dir, **start_fields(name, output, len(layout)))
             valid = work.segment()
             joined, edges = work.join()
@@ -283,7 +281,7 @@ class _Work:
 
     job: PanoramaJob
     store: RunStore
-    crew: Crew
+    runner: Runner
     seconds: dict[str, float] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
 
@@ -295,13 +293,13 @@ class _Work:
         todo = [index for index in range(total) if index not in finished]
         found = sum(self._summary(index)["segments"] for index in finished)
 
-        def told(outcome: Outcome, done: int, left: float | None) -> None:
+        def on_outcome(outcome: Outcome, done: int, left: float | None) -> None:
             nonlocal found
             if outcome.error is not None:
-                self.crew.listener("warning", code="tile_failed", message=str(outcome.error))
+                self.runner.listener("warning", code="tile_failed", message=str(outcome.error))
             segments = 0 if outcome.error is not None else outcome.summary["segments"]
             found += segments
-            self.crew.listener(
+            self.runner.listener(
                 "tile",
                 done=done,
                 total=total,
@@ -311,7 +309,7 @@ class _Work:
                 eta_s=left,
             )
 
-        failures = run_stage("tiles", segment_view, todo, total, self.crew, on_outcome=told)
+        failures = run_stage("tiles", segment_view, todo, total, self.runner, on_outcome=on_outcome)
         self.failed = sorted(failure.index for failure in failures)
         if len(self.failed) == total:
             raise TileError(f"every view failed; the first because {failures[0].error}") from failures[
@@ -329,13 +327,13 @@ class _Work:
         """Seams and components. Cheap beside the views, so done anew in every run."""
         started = time.perf_counter()
         total = len(self.job.layout)
-        must_succeed(run_stage("seams", match_view, range(total), total, self.crew), "seams")
+        must_succeed(run_stage("seams", match_view, range(total), total, self.runner), "seams")
         edges = Edges.concatenate([read_edges(self.store, index) for index in range(total)])
         counts = [0 if index in self.failed else self._summary(index)["segments"] for index in range(total)]
         self.seconds["seams"] = round(time.perf_counter() - started, 3)
         joined = components(counts, edges, max_span=max(total // 2, 4))
         for chain in joined.long:
-            self.crew.listener(
+            self.runner.listener(
                 "warning",
                 code="long_component",
                 message=f"one object spans {chain.tiles} of {total} views; unless it is sky or sea, "
@@ -348,7 +346,7 @@ class _Work:
     ) -> tuple[NDArray[np.int32], SphereObjects]:
         """The label picture on a grid, and its objects."""
         started = time.perf_counter()
-        self.crew.listener("stage", name="polygons", total=None)
+        self.runner.listener("stage", name="polygons", total=None)
         config, focal = self.job.config, self.job.layout.views[0].focal
         lines = [line for index in range(len(self.job.layout)) for line in read_lines(self.store, index)]
         runs = find_runs(assemble(self.job.layout.views, grid, self._labels_of(joined), lines), grid)

@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from remotesam.errors import Cancelled, TileError
 from remotesam.merge.components import Edges
-from remotesam.merge.evidence import Joins, join_overlap
-from remotesam.merge.task import seams_name
-from remotesam.run.job import Job, Workbench
+from remotesam.merge.joins import Joins, join_overlap
+from remotesam.run.job import Job, WorkerContext
+from remotesam.run.layout import Summary, failure_name, labels_name, read_summary, seams_name, segments_name
 from remotesam.run.store import RunStore
 from remotesam.sphere.equirect import Equirect
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
 from remotesam.sphere.layouts import Layout
 from remotesam.sphere.ownership import owners_in_view
 from remotesam.sphere.sampler import Sampler
-from remotesam.sphere.seamlines import ViewLine, hand_over
+from remotesam.sphere.seamlines import ViewSeamline, find_seamline
 from remotesam.tiles.multipass import ChipResult, Segment, segment_chip
-from remotesam.tiles.task import Summary, failure_name, labels_name, read_summary, segments_name
 from remotesam.windows import Window
 
 _COLUMNS = ("key_a", "key_b", "score", "area", "kind")
@@ -42,21 +41,21 @@ class PanoramaJob(Job):
     """The views."""
 
 
-_samplers: WeakKeyDictionary[Workbench, Sampler] = WeakKeyDictionary()
+_samplers: WeakKeyDictionary[WorkerContext, Sampler] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def sampler_of(bench: Workbench) -> Sampler:
+def sampler_of(context: WorkerContext) -> Sampler:
     """The picture of a run, read once per process and shared by its threads."""
     with _lock:
-        if bench not in _samplers:
-            job = _job(bench)
+        if context not in _samplers:
+            job = _job(context)
             chip = job.raster.read(job.raster.spec.window)
-            _samplers[bench] = Sampler(chip.image, job.place, None if chip.valid.all() else chip.valid)
-        return _samplers[bench]
+            _samplers[context] = Sampler(chip.image, job.place, None if chip.valid.all() else chip.valid)
+        return _samplers[context]
 
 
-def segment_view(bench: Workbench, index: int) -> Summary:
+def segment_view(context: WorkerContext, index: int) -> Summary:
     """Segment one view and write it to the run, as `remotesam.tiles.task.segment_tile` does for a tile.
 
     Raises:
@@ -64,34 +63,34 @@ def segment_view(bench: Workbench, index: int) -> Summary:
         Cancelled: the user stopped the run before the view was finished.
     """
     try:
-        summary = _segment(bench, index)
+        summary = _segment(context, index)
     except Cancelled:
         raise
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
-        bench.store.put_json(failure_name(index), {"tile": index, "error": str(error), "trace": trace})
+        context.store.put_json(failure_name(index), {"tile": index, "error": str(error), "trace": trace})
         raise TileError(f"view {index}: {type(error).__name__}: {error}") from error
-    bench.store.remove([failure_name(index)])
+    context.store.remove([failure_name(index)])
     return summary
 
 
-def match_view(bench: Workbench, index: int) -> int:
-    """Compare one view with its neighbours of higher index; write joins and lines of handing over to the run.
+def match_view(context: WorkerContext, index: int) -> int:
+    """Compare one view with its neighbours of higher index; write joins and seamlines to the run.
 
     Returns:
         The number of joins.
     """
-    layout = _job(bench).layout
+    layout = _job(context).layout
     edges, lines = [], []
-    mine = read_view(bench.store, index)
-    if mine is not None and mine.n_core and bench.job.config.merge != "none":
+    mine = read_view(context.store, index)
+    if mine is not None and mine.n_core and context.job.config.merge != "none":
         owners = owners_in_view(layout, index)
         for view in layout.neighbours(index):
-            if view.index < index or (other := read_view(bench.store, view.index)) is None:
+            if view.index < index or (other := read_view(context.store, view.index)) is None:
                 continue
             joins = _compare(layout, mine, other, owners)
             edges.append(Edges.of(joins, index, view.index))
-            line = hand_over(
+            line = find_seamline(
                 layout,
                 layout.views[index],
                 view,
@@ -101,8 +100,8 @@ def match_view(bench: Workbench, index: int) -> int:
             )
             lines += [] if line is None else [line]
     found = Edges.concatenate(edges)
-    bench.store.put_table(seams_name(index), pa.table({name: getattr(found, name) for name in _COLUMNS}))
-    bench.store.put_table(lines_name(index), _line_table(lines))
+    context.store.put_table(seams_name(index), pa.table({name: getattr(found, name) for name in _COLUMNS}))
+    context.store.put_table(lines_name(index), _line_table(lines))
     return len(found)
 
 
@@ -112,11 +111,11 @@ def read_edges(store: RunStore, index: int) -> Edges:
     return Edges(**{name: table[name].to_numpy() for name in _COLUMNS})
 
 
-def read_lines(store: RunStore, index: int) -> list[ViewLine]:
-    """The lines of handing over that `match_view` wrote for a view."""
+def read_lines(store: RunStore, index: int) -> list[ViewSeamline]:
+    """The seamlines that `match_view` wrote for a view."""
     table = store.get_table(lines_name(index))
     return [
-        ViewLine(
+        ViewSeamline(
             one=index,
             other=row["other"],
             start=row["start"],
@@ -167,7 +166,7 @@ def _compare(layout: Layout, one: SegmentedView, other: SegmentedView, owners: N
     )
 
 
-def _line_table(lines: list[ViewLine]) -> pa.Table:
+def _line_table(lines: list[ViewSeamline]) -> pa.Table:
     """One row per line."""
     return pa.table(
         {
@@ -179,21 +178,21 @@ def _line_table(lines: list[ViewLine]) -> pa.Table:
     )
 
 
-def _job(bench: Workbench) -> PanoramaJob:
-    if not isinstance(bench.job, PanoramaJob):
-        raise TypeError("a panorama task needs the workbench of a panorama job")
-    return bench.job
+def _job(context: WorkerContext) -> PanoramaJob:
+    if not isinstance(context.job, PanoramaJob):
+        raise TypeError("a panorama task needs the worker context of a panorama job")
+    return context.job
 
 
-def _segment(bench: Workbench, index: int) -> Summary:
+def _segment(context: WorkerContext, index: int) -> Summary:
     started = time.perf_counter()
-    bench.stop_if_cancelled()
-    layout = _job(bench).layout
-    image, seen = sampler_of(bench).sample(layout.views[index])
+    context.stop_if_cancelled()
+    layout = _job(context).layout
+    image, seen = sampler_of(context).sample(layout.views[index])
     owned = (owners_in_view(layout, index) == index) & seen
     if owned.any():
         result = segment_chip(
-            image, seen, bench.segmenter, bench.job.config, before_pass=bench.stop_if_cancelled
+            image, seen, context.segmenter, context.job.config, before_pass=context.stop_if_cancelled
         )
     else:
         result = ChipResult(np.zeros(seen.shape, np.int32), [], [])
@@ -209,9 +208,9 @@ def _segment(bench: Workbench, index: int) -> Summary:
         "passes": [asdict(report) for report in result.passes],
         "seconds": round(time.perf_counter() - started, 3),
     }
-    bench.store.put_labels(labels_name(index), labels, Window(0, 0, *labels.shape))
+    context.store.put_labels(labels_name(index), labels, Window(0, 0, *labels.shape))
     metadata = {"summary": json.dumps(summary)}
-    bench.store.put_table(segments_name(index), table.replace_schema_metadata(metadata))
+    context.store.put_table(segments_name(index), table.replace_schema_metadata(metadata))
     return summary
 
 

@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from remotesam.merge.fused_labels import labels_of
-from remotesam.run.job import Job, Workbench
+from remotesam.merge.final_labels import labels_of
+from remotesam.run.job import Job, WorkerContext
 from remotesam.run.store import RunStore
 
 STAGE = "bands"
 """Name of the stage, and folder, of the tiles' sums."""
 
 
-def sum_bands(bench: Workbench, index: int) -> int:
+def sum_bands(context: WorkerContext, index: int) -> int:
     """Task: count, sum and sum of squares of each band for every segment in the core of a tile."""
-    core = bench.grid[index].core
-    pixels = bench.raster.read_native(core)
-    labels = labels_of(bench.job).read(core)
+    core = context.grid[index].core
+    pixels = context.raster.read_native(core)
+    labels = labels_of(context.job).read(core)
     chosen = (labels > 0) & pixels.valid
     ids, place = np.unique(labels[chosen], return_inverse=True)
     values = [band[chosen].astype(np.float64) for band in pixels.values]
@@ -30,7 +30,7 @@ def sum_bands(bench: Workbench, index: int) -> int:
         "sums": np.stack([np.bincount(place, v, len(ids)) for v in values], axis=1),
         "squares": np.stack([np.bincount(place, v * v, len(ids)) for v in values], axis=1),
     }
-    bench.store.put_arrays(f"{STAGE}/{index}.arrow", sums)
+    context.store.put_arrays(f"{STAGE}/{index}.arrow", sums)
     return len(ids)
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
 
-from remotesam.pipeline.live_layer import LiveLayer
+from remotesam.files import unwritable
 from remotesam.polygons.tile_polygons import tile_parts
 from remotesam.run.job import Job
+from remotesam.run.layout import labels_name, segments_name
 from remotesam.run.store import RunStore
-from remotesam.tiles.task import labels_name, segments_name
+from remotesam.vector.ogr import write_rows
 from remotesam.vector.transform import place
+from remotesam.vector.writer import GEOMETRY
 
 SCHEMA = pa.schema(
     [("tile", pa.int64()), ("label", pa.int64()), ("score", pa.float32()), ("pass", pa.int16())]
@@ -55,3 +59,48 @@ class LivePreview:
             [np.full(len(parts.ids), index), parts.ids, table["score"], table["pass"]], schema=SCHEMA
         )
         self._layer.append(place(parts.geometries, self._job.raster.spec.transform), rows)
+
+
+class LiveLayer:
+    """Provisional polygons, readable after every `append`.
+
+    Each append is one transaction of its own, and the file is closed in between, so readers see whole tiles
+    and never hold up the run; SQLite waits for a reader that is in the middle of something.
+    """
+
+    def __init__(self, path: Path, *, crs: str | None, schema: pa.Schema, layer: str = "segments") -> None:
+        """Name the layer; the file appears with the first append, an existing one is continued.
+
+        Args:
+            path: a *.gpkg.
+            crs: CRS of the geometries; None = unknown.
+            schema: columns other than the geometry.
+            layer: name of the layer.
+        """
+        self.path = path
+        self._crs = crs
+        self._layer = layer
+        self._schema = schema.append(pa.field(GEOMETRY, pa.binary()))
+
+    def append(self, geometries: NDArray[np.object_], attributes: pa.RecordBatch | pa.Table) -> None:
+        """Add the polygons of one tile and commit them.
+
+        Args:
+            geometries: (n,) Polygons and MultiPolygons in the layer's CRS.
+            attributes: n rows with the columns of the schema.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if len(geometries) == 0:
+            return
+        parts, owner = shapely.get_parts(geometries, return_index=True)
+        wkb = pa.array(shapely.to_wkb(shapely.multipolygons(parts, indices=owner)), pa.binary())
+        columns = [
+            attributes.column(name).cast(self._schema.field(name).type) for name in self._schema.names[:-1]
+        ]
+        table = pa.table([*columns, wkb], schema=self._schema)
+        try:
+            write_rows(table, self.path, self._crs, self._layer, {}, append=self.path.exists())
+        except Exception as error:
+            raise unwritable(self.path, error) from error

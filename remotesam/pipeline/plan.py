@@ -9,13 +9,14 @@ from typing import Any
 import psutil
 
 from remotesam.config import Config
+from remotesam.events import duration
 from remotesam.grid import TileGrid
-from remotesam.progress import duration
 from remotesam.raster.checks import valid_share, warnings
 from remotesam.raster.reader import Raster
 from remotesam.run.executors import attempt
-from remotesam.run.job import Job, Workbench, open_for
-from remotesam.tiles.task import labels_name, segment_tile, segments_name
+from remotesam.run.job import Job, WorkerContext, open_for
+from remotesam.run.layout import labels_name, segments_name
+from remotesam.tiles.task import segment_tile
 
 
 def preflight(path: str, config: Config, *, probe: bool = True) -> dict[str, Any]:
@@ -81,14 +82,14 @@ def describe(found: dict[str, Any]) -> str:
 def _probe(raster: Raster, config: Config, grid: TileGrid, tiles: int, share: float) -> dict[str, Any]:
     index = grid.at(grid.rows // 2, grid.cols // 2).index
     with tempfile.TemporaryDirectory(prefix="remotesam-plan-") as directory:
-        bench = Workbench(Job(raster, directory, config))
-        _ = bench.segmenter  # loaded before the clock starts
+        context = WorkerContext(Job(raster, directory, config))
+        _ = context.segmenter  # loaded before the clock starts
         started = time.perf_counter()
-        outcome = attempt(segment_tile, bench, index)
+        outcome = attempt(segment_tile, context, index)
         seconds = time.perf_counter() - started
         if outcome is None or outcome.error is not None:
             raise outcome.error if outcome and outcome.error else RuntimeError("probe was cancelled")
-        disk = sum(len(bench.store.get(name)) for name in (labels_name(index), segments_name(index)))
+        disk = sum(len(context.store.get(name)) for name in (labels_name(index), segments_name(index)))
     memory = psutil.Process().memory_info()
     return {
         "probe_seconds": round(seconds, 2),

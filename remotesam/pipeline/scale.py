@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,15 +10,16 @@ import rasterio
 
 from remotesam.config import stage_settings
 from remotesam.errors import InputError, TileError
-from remotesam.merge.match import SUMMARY_NAME, match
+from remotesam.events import Pace
+from remotesam.merge.match import match
 from remotesam.merge.task import match_seams
 from remotesam.pipeline.live_preview import LivePreview
-from remotesam.progress import Pace
-from remotesam.run.executors import Outcome, Task
+from remotesam.run.executors import Outcome
 from remotesam.run.job import Job
-from remotesam.run.stages import Crew, must_succeed, run_stage
+from remotesam.run.layout import SUMMARY_NAME, failure_name, read_summary, segments_name
+from remotesam.run.runner import Runner, discard_if_changed, each_tile, run_stage, timed
 from remotesam.run.store import RunStore
-from remotesam.tiles.task import failure_name, read_summary, segment_tile, segments_name
+from remotesam.tiles.task import segment_tile
 
 AFTER_MATCH = ("fused", "polygons", "bands")
 """Folders of a run that were made from final ids."""
@@ -35,8 +33,8 @@ class ScaleRun:
     """Its config holds one tile size."""
     store: RunStore
     """Where the job's files are."""
-    crew: Crew
-    """Who works and who is told."""
+    runner: Runner
+    """Who works and who is on_outcome."""
     live: LivePreview | None = None
     """Gets every finished tile."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -66,9 +64,9 @@ class ScaleRun:
             totals["covered"] += summary["covered"]
         pace = Pace()
 
-        def told(outcome: Outcome, done: int, left: float | None) -> None:
+        def on_outcome(outcome: Outcome, done: int, left: float | None) -> None:
             if outcome.error is not None:
-                self.crew.listener("warning", code="tile_failed", message=str(outcome.error))
+                self.runner.listener("warning", code="tile_failed", message=str(outcome.error))
                 if not self.store.exists(failure_name(outcome.index)):
                     reason = {"tile": outcome.index, "error": str(outcome.error), "trace": ""}
                     self.store.put_json(failure_name(outcome.index), reason)
@@ -78,7 +76,7 @@ class ScaleRun:
                     totals[key] += outcome.summary[key]
                 if self.live is not None:
                     self.live.add(outcome.index)
-            self.crew.listener(
+            self.runner.listener(
                 "tile",
                 done=done,
                 total=total,
@@ -93,7 +91,7 @@ class ScaleRun:
             )
 
         with timed(self.seconds, "tiles"):
-            failed = run_stage("tiles", segment_tile, todo, total, self.crew, on_outcome=told)
+            failed = run_stage("tiles", segment_tile, todo, total, self.runner, on_outcome=on_outcome)
         if not summaries and failed:
             raise TileError(f"every tile failed; the first because {failed[0].error}") from failed[0].error
         if not any(summary["valid"] for summary in summaries.values()):
@@ -110,50 +108,15 @@ class ScaleRun:
             self.found = self.store.get_json(SUMMARY_NAME)
             return
         with timed(self.seconds, "seams"):
-            each_tile(self.job, self.crew, "seams", match_seams)
+            each_tile(self.job, self.runner, "seams", match_seams)
         with timed(self.seconds, "match"):
-            self.found = match(self.job, partial(each_tile, self.job, self.crew))
+            self.found = match(self.job, partial(each_tile, self.job, self.runner))
         for chain in self.found["long"]:
-            self.crew.listener(
+            self.runner.listener(
                 "warning",
                 code="long_component",
                 message=f"a segment that starts in tile {chain['tile']} spans {chain['tiles']} tiles",
             )
-
-
-def each_tile(job: Job, crew: Crew, stage: str, task: Task) -> None:
-    """Run a task over the tiles of a stage that are not finished; its files are named after the stage.
-
-    Raises:
-        RemotesamError: a tile failed; stages after the first have no use for partial results.
-    """
-    total = len(job.grid)
-    finished = RunStore(job.run_url).finished(stage, ".i64" if stage == "contacts" else ".arrow")
-    todo = [index for index in range(total) if index not in finished]
-    must_succeed(run_stage(stage, task, todo, total, crew), stage)
-
-
-@contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the block's wall time to the stage's seconds."""
-    started = time.perf_counter()
-    yield
-    seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - started, 3)
-
-
-def discard_if_changed(store: RunStore, stage: str, inputs: dict[str, Any], content: list[str]) -> None:
-    """Throw away what a stage wrote from other settings or other tiles.
-
-    Args:
-        store: the run.
-        stage: whose inputs are compared.
-        inputs: JSON-ready; what the stage is about to work from.
-        content: the stage's files, and those of the stages after it.
-    """
-    known = store.get_json("stages.json") if store.exists("stages.json") else {}
-    if known.get(stage) != inputs:
-        store.remove(content)
-        store.put_json("stages.json", {**known, stage: inputs})
 
 
 def _bounds(job: Job, index: int) -> list[float]:

@@ -93,12 +93,12 @@ class _Streamed:
 
     def reach(self, index: int) -> None:
         # A later tile may have written here, and nowhere else: its rows are needed now.
-        lines = self._final.handover(index)
+        lines = self._final.seamlines(index)
         later = set(np.unique(lines.tile[lines.moved > 0]).tolist()) - {index}
         for tile in sorted(({index} | later) - self._ahead):
             own = self._final.of_tile(tile)
             if len(own):
-                table = owned_segments(self._store, self._grid, tile, self._final.handover)
+                table = owned_segments(self._store, self._grid, tile, self._final.seamlines)
                 self._gathered.add(tile, own, table)
         self._ahead = {tile for tile in self._ahead | later if tile > index}
 

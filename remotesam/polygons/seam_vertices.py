@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from remotesam.polygons.trace import Bools, Cracks
 from remotesam.windows import Window
 
-SEAM_POINTS = np.dtype(
+SEAM_VERTICES = np.dtype(
     [
         ("id", "i8"),
         ("x", "i8"),
@@ -111,7 +111,7 @@ def seam_points(
         tolerance: px, ≥ 0.
 
     Returns:
-        (m,) `SEAM_POINTS` whose ids are labels; points at the corners of the core occur twice.
+        (m,) `SEAM_VERTICES` whose ids are labels; points at the corners of the core occur twice.
     """
     rings = shapely.get_rings(geometries)
     vertices, ring_of = shapely.get_coordinates(rings, return_index=True)
@@ -125,7 +125,7 @@ def seam_points(
             _grant(side, vertices, starts, tolerance, reach)
         around = np.stack([labels[y, x], labels[y, x + 1], labels[y + 1, x], labels[y + 1, x + 1]])
         for label in (around.min(axis=0), around.max(axis=0)):
-            record = np.empty(len(x), SEAM_POINTS)
+            record = np.empty(len(x), SEAM_VERTICES)
             record["id"], record["x"], record["y"] = label, x + core.col, y + core.row
             record["upright"], record["off"] = side.upright, _OFF * tolerance
             record["low"], record["high"] = reach.T

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from remotesam.merge.fused_labels import labels_of
-from remotesam.polygons.part_tables import parts_from_table, parts_to_table
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from remotesam.merge.final_labels import labels_of
+from remotesam.polygons.seam_vertices import SEAM_VERTICES
 from remotesam.polygons.tile_polygons import Parts, tile_parts
-from remotesam.run.job import Workbench
+from remotesam.run.job import WorkerContext
 from remotesam.run.store import RunStore
 
 
-def trace_tile(bench: Workbench, index: int) -> int:
+def trace_tile(context: WorkerContext, index: int) -> int:
     """Trace one tile and write its parts to the run.
 
     Returns:
         The number of parts.
     """
-    core = bench.grid[index].core
-    labels = labels_of(bench.job).read(core.pad(1))
-    parts = tile_parts(labels, core, tolerance=bench.job.config.simplify)
-    bench.store.put_table(parts_name(index), parts_to_table(parts))
+    core = context.grid[index].core
+    labels = labels_of(context.job).read(core.pad(1))
+    parts = tile_parts(labels, core, tolerance=context.job.config.simplify)
+    context.store.put_table(parts_name(index), parts_to_table(parts))
     return len(parts.ids)
 
 
@@ -30,3 +34,25 @@ def read_parts(store: RunStore, index: int) -> Parts:
 def parts_name(index: int) -> str:
     """Where a tile's parts lie in the run."""
     return f"polygons/{index}.arrow"
+
+
+PART_SCHEMA = pa.schema([("id", pa.int64()), ("geometry", pa.binary()), ("seams", pa.binary())])
+"""`geometry`: WKB in raster px. `seams`: the `SEAM_VERTICES` of the row's id as raw bytes; they stand in the
+first row of each id."""
+
+
+def parts_to_table(parts: Parts) -> pa.Table:
+    """The table of `PART_SCHEMA` that holds these parts."""
+    seams: list[bytes | None] = [None] * len(parts.ids)
+    ids, starts = np.unique(parts.seams["id"], return_index=True)
+    rows = np.searchsorted(parts.ids, ids)
+    for row, start, stop in zip(rows, starts, [*starts[1:], len(parts.seams)], strict=False):
+        seams[row] = parts.seams[start:stop].tobytes()
+    return pa.table([parts.ids, shapely.to_wkb(parts.geometries), seams], schema=PART_SCHEMA)
+
+
+def parts_from_table(table: pa.Table) -> Parts:
+    """The parts that `parts_to_table` wrote."""
+    raw = b"".join(value for value in table["seams"].to_pylist() if value is not None)
+    geometries = shapely.from_wkb(np.array(table["geometry"].to_pylist(), object))
+    return Parts(table["id"].to_numpy(), geometries, np.frombuffer(raw, SEAM_VERTICES))

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.polygons.seam_vertices import SEAM_POINTS, seam_points
+from remotesam.polygons.seam_vertices import SEAM_VERTICES, seam_points
 from remotesam.polygons.trace import Cracks, compact, trace
 from remotesam.windows import Window
 
@@ -27,7 +27,7 @@ class Parts:
     geometries: NDArray[np.object_]
     """(n,) Polygons in raster px, vertices at pixel corners."""
     seams: NDArray[np.void]
-    """(k,) `SEAM_POINTS`, ordered by id."""
+    """(k,) `SEAM_VERTICES`, ordered by id."""
 
 
 def tile_parts(labels: NDArray[np.integer], core: Window, *, tolerance: float) -> Parts:
@@ -47,7 +47,7 @@ def tile_parts(labels: NDArray[np.integer], core: Window, *, tolerance: float) -
     if not tolerance >= 0:
         raise ValueError(f"tolerance {tolerance} is negative")
     if not labels[1:-1, 1:-1].any():
-        return Parts(np.empty(0, np.int64), np.empty(0, object), np.empty(0, SEAM_POINTS))
+        return Parts(np.empty(0, np.int64), np.empty(0, object), np.empty(0, SEAM_VERTICES))
     small, names = compact(labels)
     cracks = Cracks.of(small)
     nodes = cracks.nodes()

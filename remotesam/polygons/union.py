@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.polygons.seam_vertices import SEAM_POINTS
+from remotesam.polygons.seam_vertices import SEAM_VERTICES
 from remotesam.polygons.tile_polygons import Parts
 
 
@@ -100,7 +100,7 @@ def _key(x: NDArray[np.integer], y: NDArray[np.integer]) -> NDArray[np.int64]:
 
 def _verdicts(seams: list[NDArray[np.void]]) -> NDArray[np.void]:
     """One record for each point, ordered by `_key`: what all tiles that know it agree on."""
-    every = np.concatenate(seams) if seams else np.empty(0, SEAM_POINTS)
+    every = np.concatenate(seams) if seams else np.empty(0, SEAM_VERTICES)
     key = _key(every["x"], every["y"])
     order = np.argsort(key, kind="stable")
     every, key = every[order], key[order]
@@ -233,7 +233,7 @@ def _free(
         r: (n, 2) its next vertex in the other.
         one: (n, 2) the crossing's vertex next to q.
         other: (n, 2) the one next to r; may be the same.
-        grant: `SEAM_POINTS` of `one`.
+        grant: `SEAM_VERTICES` of `one`.
         other_grant: those of `other`.
     """
     rows = np.arange(len(q))

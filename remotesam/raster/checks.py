@@ -8,7 +8,7 @@ import numpy as np
 import pyproj
 
 from remotesam.raster.reader import Raster
-from remotesam.raster.sample import Survey
+from remotesam.raster.sample import Sample
 from remotesam.raster.spec import RasterSpec
 
 SUSPICIOUS_SHARE = 0.01
@@ -27,7 +27,7 @@ def valid_share(raster: Raster) -> float:
     Raises:
         RasterError: a sampled window cannot be read.
     """
-    return raster.survey().valid_share
+    return raster.sample().valid_share
 
 
 def warnings(raster: Raster) -> list[str]:
@@ -36,11 +36,11 @@ def warnings(raster: Raster) -> list[str]:
     Raises:
         RasterError: a sampled window cannot be read.
     """
-    survey = raster.survey()
+    sample = raster.sample()
     found = [*raster.notes, *_units(raster.spec), *_pixel_shape(raster.spec)]
-    if survey.values.shape[1] == 0:
+    if sample.values.shape[1] == 0:
         found.append("no valid pixel found: all looked-at pixels are nodata, masked or outside the aoi")
-    return found + _fill_colours(raster.spec, survey)
+    return found + _fill_colours(raster.spec, sample)
 
 
 def _units(spec: RasterSpec) -> list[str]:
@@ -62,14 +62,14 @@ def _pixel_shape(spec: RasterSpec) -> list[str]:
     return [f"pixels are {ratio:.1f} times longer than wide on the ground: resample to square pixels first"]
 
 
-def _fill_colours(spec: RasterSpec, survey: Survey) -> list[str]:
+def _fill_colours(spec: RasterSpec, sample: Sample) -> list[str]:
     """Collars and holes painted white or black by software that wrote no nodata tag."""
     dtype = np.dtype(spec.dtype)
-    top = 255 if len(survey.values) == 3 and survey.values.dtype == np.uint8 else None
+    top = 255 if len(sample.values) == 3 and sample.values.dtype == np.uint8 else None
     if dtype.kind in "iu":
-        top = int(np.iinfo(survey.values.dtype).max)
+        top = int(np.iinfo(sample.values.dtype).max)
     colours = [("black", 0)] if top is None else [("white", top), ("black", 0)]
-    shares = [survey.share_of(value) for _, value in colours]
+    shares = [sample.share_of(value) for _, value in colours]
     if sum(shares) > ALL_BUT_NOTHING:
         return []
     return [

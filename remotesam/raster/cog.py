@@ -20,9 +20,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from remotesam.errors import OutputError
-from remotesam.raster.spec import Affine6
-from remotesam.vector.writer import unwritable
-from remotesam.windows import Window
+from remotesam.files import unwritable
+from remotesam.windows import Affine6, Window
 
 BLOCK = 512
 """Side of the blocks of the file, px."""

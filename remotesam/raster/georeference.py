@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 from rasterio.transform import from_gcps
 
-from remotesam.raster.spec import Affine6
+from remotesam.windows import Affine6
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,12 @@ from rasterio.io import DatasetReader
 
 from remotesam.errors import RasterError
 from remotesam.raster import aoi as areas
-from remotesam.raster import stretch as imagery
 from remotesam.raster.gdal import gdal_env, gdal_name, is_remote, one_line, open_dataset
 from remotesam.raster.header import Request, Source, plan_raster
-from remotesam.raster.sample import BUDGET, Survey, survey, survey_level
+from remotesam.raster.pixels import data_pixels, expand_palette, shrink, to_rgb
+from remotesam.raster.sample import BUDGET, Sample, sample, sample_level
 from remotesam.raster.spec import RasterSpec
+from remotesam.raster.stretch import Stretch, StretchSpec, fit_stretch, parse_stretch
 from remotesam.windows import Window
 
 _READ_PIXELS = 2**24
@@ -82,7 +83,7 @@ class Raster:
         notes: tuple[str, ...],
         request: Request,
         source: Source,
-        stretch: imagery.Stretch | None = None,
+        stretch: Stretch | None = None,
     ) -> None:
         self.spec = spec
         self.notes = notes
@@ -109,7 +110,7 @@ class Raster:
         self._local = threading.local()
 
     @property
-    def stretch(self) -> imagery.Stretch:
+    def stretch(self) -> Stretch:
         """The one stretch of the file, measured on first use.
 
         It depends on the file, the bands and the nodata value only. An AOI or another overview level leaves
@@ -123,16 +124,16 @@ class Raster:
                 self._stretch = self._measure_stretch()
             return self._stretch
 
-    def _measure_stretch(self) -> imagery.Stretch:
+    def _measure_stretch(self) -> Stretch:
         wanted = self._request.stretch
         palette = self._source.palette is not None
         dtype = np.dtype(np.uint8) if palette else self._source.dtype
         bands = 3 if palette else len(self.spec.bands)
         if wanted.percentiles(dtype) is None:
-            return imagery.fit_stretch(wanted, dtype, np.empty((bands, 0)), bands)
-        return imagery.fit_stretch(wanted, dtype, self.survey(whole=True).values, bands)
+            return fit_stretch(wanted, dtype, np.empty((bands, 0)), bands)
+        return fit_stretch(wanted, dtype, self.sample(whole=True).values, bands)
 
-    def survey(self, whole: bool = False) -> Survey:
+    def sample(self, whole: bool = False) -> Sample:
         """Look at a bounded, deterministic sample of pixels: an overview, or windows spread over the raster.
 
         Args:
@@ -142,14 +143,14 @@ class Raster:
             RasterError: a sampled window cannot be read.
         """
         if not whole and self.spec.window.area <= BUDGET:
-            return survey(self.spec.window, self.read_native)
+            return sample(self.spec.window, self.read_native)
         asked = self._request
-        level = survey_level(self._source.levels, *self._source.full)
+        level = sample_level(self._source.levels, *self._source.full)
         area = None if whole else asked.aoi
         with open_raster(
             asked.path, bands=self.spec.bands, nodata=asked.nodata, overview=level, aoi=area
         ) as coarse:
-            return survey(coarse.spec.window, coarse.read_native)
+            return sample(coarse.spec.window, coarse.read_native)
 
     def read(self, window: Window) -> Chip:
         """The window as the model sees it.
@@ -163,7 +164,7 @@ class Raster:
         """
         pixels = self.read_native(window)
         planes = self.stretch.apply(pixels.values)
-        return Chip(imagery.to_rgb(planes, pixels.valid), pixels.valid)
+        return Chip(to_rgb(planes, pixels.valid), pixels.valid)
 
     def read_native(self, window: Window) -> Pixels:
         """The window's values before the stretch, for statistics.
@@ -204,7 +205,7 @@ class Raster:
                     min(blocks.row_stop * factor, source.height),
                     min(blocks.col_stop * factor, source.width),
                 )
-                shrunk = imagery.shrink(*self._read_level(pixels), factor)
+                shrunk = shrink(*self._read_level(pixels), factor)
                 values[:, *part.slices], valid[part.slices] = shrunk
         return values, valid
 
@@ -220,11 +221,11 @@ class Raster:
         if window.empty:
             return self._empty(window)
         values, mask = self._read_raw(window)
-        valid = imagery.data_pixels(values, source.nodata)
+        valid = data_pixels(values, source.nodata)
         if mask is not None:
             valid &= mask
         if source.palette is not None:
-            values, opaque = imagery.expand_palette(values[0], source.palette)
+            values, opaque = expand_palette(values[0], source.palette)
             valid &= opaque
         return values, valid
 
@@ -283,7 +284,7 @@ def open_raster(
     nodata: float | None = None,
     overview: int | None = None,
     aoi: str | os.PathLike[str] | tuple[float, float, float, float] | None = None,
-    stretch: str | imagery.StretchSpec = "auto",
+    stretch: str | StretchSpec = "auto",
 ) -> Raster:
     """Open a raster; reads its header, no pixels.
 
@@ -314,7 +315,7 @@ def open_raster(
         nodata=nodata,
         overview=overview,
         aoi=os.fspath(aoi) if isinstance(aoi, os.PathLike) else aoi,
-        stretch=imagery.parse_stretch(stretch) if isinstance(stretch, str) else stretch,
+        stretch=parse_stretch(stretch) if isinstance(stretch, str) else stretch,
     )
     with gdal_env(request.path), open_dataset(request.path) as dataset:
         spec, notes, source = plan_raster(request, dataset)

@@ -35,7 +35,7 @@ class NativePixels(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Survey:
+class Sample:
     """The sampled pixels."""
 
     values: NDArray[Any]
@@ -55,7 +55,7 @@ class Survey:
         return float((self.values == value).all(axis=0).mean())
 
 
-def survey_level(factors: Sequence[int], height: int, width: int) -> int | None:
+def sample_level(factors: Sequence[int], height: int, width: int) -> int | None:
     """The overview to look at: the finest within `BUDGET`, else the coarsest; None = full resolution.
 
     Args:
@@ -70,7 +70,7 @@ def survey_level(factors: Sequence[int], height: int, width: int) -> int | None:
     return sizes.index(max(within) if within else min(sizes))
 
 
-def survey(whole: Window, read: Callable[[Window], NativePixels]) -> Survey:
+def sample(whole: Window, read: Callable[[Window], NativePixels]) -> Sample:
     """Look at a raster: at all of it up to `BUDGET` pixels, else at windows spread evenly over it.
 
     When nearly all windows fall on nodata, finer rounds follow, so that small islands of data in a large
@@ -90,7 +90,7 @@ def survey(whole: Window, read: Callable[[Window], NativePixels]) -> Survey:
             found.append(pixels.values[:, pixels.valid])
         if valid >= ENOUGH:
             break
-    return Survey(np.concatenate(found, axis=1), seen)
+    return Sample(np.concatenate(found, axis=1), seen)
 
 
 def _rounds(height: int, width: int) -> Iterator[list[Window]]:

@@ -7,10 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from remotesam.windows import Window
-
-Affine6 = tuple[float, float, float, float, float, float]
-"""a, b, c, d, e, f of x' = a·x + b·y + c, y' = d·x + e·y + f; (x, y) are pixels with edges at integers."""
+from remotesam.windows import Affine6, Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.errors import OutputError
-from remotesam.progress import duration
+from remotesam.events import duration
+from remotesam.files import write_whole
 from remotesam.raster.reader import Raster
-from remotesam.report import html as html
+from remotesam.report import html
 from remotesam.report.overlay import beside, overlay, stacks
 from remotesam.report.plots import bar_plot, histogram, line_plot
 from remotesam.windows import Window
@@ -101,21 +102,6 @@ def write_picture(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> Non
         raise OutputError(f"{target}: pictures are written as .png or .jpg; change the suffix")
     _, coded = cv2.imencode(target.suffix.lower(), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     write_whole(coded.tobytes(), target)
-
-
-def write_whole(content: bytes, target: Path) -> None:
-    """Write a file under another name and rename it, so that a file that exists is complete.
-
-    Raises:
-        OutputError: the folder is missing, read-only or full.
-    """
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Where tasks run: one after another, or on threads of this process. `cluster.py` adds Dask.
 
-A task is a function of a workbench and a tile index. It reads and writes files itself and returns a small
+A task is a function of a worker context and a tile index. It reads and writes files itself and returns a small
 summary. Executors keep a bounded number in flight, hand summaries back as they come, and report a failed
 task beside the others instead of stopping for it.
 """
@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Any, Protocol
 
 from remotesam.errors import Cancelled
-from remotesam.run.job import Workbench
+from remotesam.run.job import WorkerContext
 
-Task = Callable[[Workbench, int], Any]
+Task = Callable[[WorkerContext, int], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class SerialExecutor:
 
     workers = 1
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
+    def __init__(self, context: WorkerContext) -> None:
+        self._bench = context
 
     def run(self, task: Task, indices: Iterable[int], cancel: threading.Event) -> Iterator[Outcome]:
         """See `Executor.run`."""
@@ -77,13 +77,13 @@ class SerialExecutor:
 
 
 class ThreadExecutor:
-    """Several tasks at once on threads that share one workbench, and so one model.
+    """Several tasks at once on threads that share one worker context, and so one model.
 
     The device is used by one thread at a time while the others read, paint and write.
     """
 
-    def __init__(self, bench: Workbench, workers: int) -> None:
-        self._bench = bench
+    def __init__(self, context: WorkerContext, workers: int) -> None:
+        self._bench = context
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="remotesam")
 
@@ -114,10 +114,10 @@ class ThreadExecutor:
         self._pool.shutdown(wait=True)
 
 
-def attempt(task: Task, bench: Workbench, index: int) -> Outcome | None:
+def attempt(task: Task, context: WorkerContext, index: int) -> Outcome | None:
     """Run one task; its failure becomes an outcome, its cancellation nothing."""
     try:
-        return Outcome(index, task(bench, index))
+        return Outcome(index, task(context, index))
     except Cancelled:
         return None
     except Exception as error:  # noqa: BLE001 - reported to the user with the tile's number

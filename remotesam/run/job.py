@@ -69,7 +69,7 @@ def open_for(path: str, config: Config) -> Raster:
     )
 
 
-class Workbench:
+class WorkerContext:
     """Raster, store and model of one job in one process.
 
     Args:

@@ -93,7 +93,7 @@ class RunStore:
     def put(self, name: str, content: bytes) -> None:
         """Write a whole file; nobody ever sees half of it."""
         advice = "free space or choose another --run-dir, then run again with --resume"
-        with self._told(f"cannot write {name}", advice):
+        with self._explained(f"cannot write {name}", advice):
             if self.is_local:
                 _replace(Path(self.path(name)), content)
             else:
@@ -101,24 +101,26 @@ class RunStore:
 
     def get(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """Read a file, or its bytes `[start, end)`."""
-        with self._told(f"cannot read {name}", "run again with --fresh if files of the run were deleted"):
+        with self._explained(
+            f"cannot read {name}", "run again with --fresh if files of the run were deleted"
+        ):
             return bytes(self._fs.cat_file(self.path(name), start=start, end=end))
 
     def exists(self, name: str) -> bool:
         """True when `name` is there, and therefore complete."""
-        with self._told("cannot be reached", "check the address, the network and the access rights"):
+        with self._explained("cannot be reached", "check the address, the network and the access rights"):
             return bool(self._fs.exists(self.path(name)))
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files and folders that exist."""
         for name in names:
             if self.exists(name):
-                with self._told(f"cannot delete {name}", "check the access rights"):
+                with self._explained(f"cannot delete {name}", "check the access rights"):
                     self._fs.rm(self.path(name), recursive=True)
 
     def finished(self, stage: str, suffix: str = ".arrow") -> set[int]:
         """Indices of the tiles that a stage has finished."""
-        with self._told(f"cannot list {stage}", "check the address, the network and the access rights"):
+        with self._explained(f"cannot list {stage}", "check the address, the network and the access rights"):
             try:
                 names = self._fs.ls(self.path(stage), detail=False)
             except FileNotFoundError:
@@ -127,7 +129,7 @@ class RunStore:
         return {int(stem.removesuffix(suffix)) for stem in stems if stem.endswith(suffix)}
 
     @contextmanager
-    def _told(self, what: str, advice: str) -> Iterator[None]:
+    def _explained(self, what: str, advice: str) -> Iterator[None]:
         """Whatever the file system's library raises, as one line."""
         try:
             yield

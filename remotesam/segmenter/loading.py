@@ -17,6 +17,7 @@ from remotesam.errors import CheckpointError, ConfigError, DeviceError, ModelUna
 from remotesam.segmenter import checkpoints
 from remotesam.segmenter.affinity import load_affinity
 from remotesam.segmenter.architectures import ARCHITECTURES, Architecture, build
+from remotesam.segmenter.devices import choose_device, choose_precision
 from remotesam.segmenter.generator import Sam2Segmenter
 from remotesam.segmenter.protocol import Segmenter
 from remotesam.segmenter.sam2_backend import Sam2Backend
@@ -26,8 +27,6 @@ AFFINITY = "nano-affinity"
 
 AFFINITY_SIZE = 1024
 """Side in px that it resizes chips to: its regions are made of 4-px cells of that size."""
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,45 +119,6 @@ def check(name_or_path: str) -> CheckedModel:
     by_digest = {known.sha256: known.name for known in checkpoints.CHECKPOINTS.values() if known.sha256}
     count = sum(parameter.numel() for parameter in model.parameters())
     return CheckedModel(path, architecture, count, digest, by_digest.get(digest))
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn a device argument into a torch device that exists.
-
-    Raises:
-        DeviceError: It does not exist on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise DeviceError(f"device {device!r} is unknown; use auto, cpu, cuda, cuda:0 or mps")
-    if kind == "cuda":
-        if not torch.cuda.is_available():
-            raise DeviceError(f"device {device}: no CUDA device is usable here; use --device cpu")
-        if int(number or 0) >= torch.cuda.device_count():
-            raise DeviceError(f"device {device}: there are only {torch.cuda.device_count()} CUDA devices")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device mps: no Apple GPU is usable here; use --device cpu")
-    return torch.device(device)
-
-
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Turn a precision argument into the number format to compute in.
-
-    Raises:
-        ConfigError: No such precision.
-        DeviceError: The device cannot compute in it.
-    """
-    if precision == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if precision not in _DTYPES:
-        raise ConfigError(f"precision {precision!r} is unknown; use auto, {', '.join(_DTYPES)}")
-    if precision == "fp16" and device.type == "cpu":
-        raise DeviceError("precision fp16: a CPU cannot compute in it; use fp32 or bf16")
-    return _DTYPES[precision]
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]], path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Clean-up of a joined label picture on the sphere: enclosed fragments, crumbs, consecutive ids."""
+"""Clean-up of a joined label picture on the sphere: enclosed fragments, slivers, consecutive ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def clean(runs: Runs, *, absorb_area: float, min_area: float) -> NDArray[np.int3
 
     Pieces are judged one by one, connected over the seam and around the poles. By the planar rule
     (`remotesam.merge.fragments`) a small piece whose only neighbour is one other segment becomes part of it, and
-    what is below the smallest size goes. A crumb that the borders of views cut off an object which goes on
+    what is below the smallest size goes. A sliver that the borders of views cut off an object which goes on
     elsewhere becomes part of its largest neighbour instead, or thin gaps would show where two views meet.
 
     Args:
@@ -39,13 +39,13 @@ def clean(runs: Runs, *, absorb_area: float, min_area: float) -> NDArray[np.int3
         SmallSegments(ids=small + 1, areas=area[small]), touching, absorb_area=absorb_area, min_area=min_area
     )
     final = np.concatenate([[0], label])
-    crumbs = _cut_off(decision.removed, label, area)
+    slivers = _cut_off(decision.removed, label, area)
     ends = _ends(decision.absorbed, decision.hosts, number)
     final[decision.removed] = 0
     final[decision.absorbed] = final[ends]
-    for crumb, host in _largest_neighbours(crumbs, touching, np.concatenate([[0.0], area]), final):
-        final[crumb] = final[host]
-    # What a crumb had absorbed follows it to its new owner.
+    for sliver, host in _largest_neighbours(slivers, touching, np.concatenate([[0.0], area]), final):
+        final[sliver] = final[host]
+    # What a sliver had absorbed follows it to its new owner.
     final[decision.absorbed] = final[ends]
     return final[name[component]]
 
@@ -74,17 +74,17 @@ def _cut_off(
 
 
 def _largest_neighbours(
-    crumbs: NDArray[np.int64],
+    slivers: NDArray[np.int64],
     touching: NDArray[np.int64],
     area: NDArray[np.float64],
     final: NDArray[np.int32],
 ) -> list[tuple[int, int]]:
-    """(crumb, neighbour) for every crumb that touches a piece which stays; of several the largest."""
-    rows = touching[np.isin(touching[:, 0], crumbs) & (final[touching[:, 1]] > 0)]
+    """(sliver, neighbour) for every sliver that touches a piece which stays; of several the largest."""
+    rows = touching[np.isin(touching[:, 0], slivers) & (final[touching[:, 1]] > 0)]
     order = np.lexsort((rows[:, 1], -area[rows[:, 1]], rows[:, 0]))
     rows = rows[order]
     first = np.append(True, rows[1:, 0] != rows[:-1, 0])[: len(rows)]
-    return [(int(crumb), int(host)) for crumb, host in rows[first]]
+    return [(int(sliver), int(host)) for sliver, host in rows[first]]
 
 
 def _ends(absorbed: NDArray[np.int64], hosts: NDArray[np.int64], number: int) -> NDArray[np.int64]:

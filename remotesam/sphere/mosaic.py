@@ -17,7 +17,7 @@ from remotesam.sphere.ownership import (
     point_in,
     views_near,
 )
-from remotesam.sphere.seamlines import ViewLine, beyond
+from remotesam.sphere.seamlines import ViewSeamline, beyond
 from remotesam.sphere.views import View
 from remotesam.windows import Window
 
@@ -29,7 +29,7 @@ LabelsOf = Callable[[int], NDArray[np.int32]]
 
 
 def assemble(
-    views: Sequence[View], grid: Equirect, labels_of: LabelsOf, lines: Sequence[ViewLine] = ()
+    views: Sequence[View], grid: Equirect, labels_of: LabelsOf, lines: Sequence[ViewSeamline] = ()
 ) -> NDArray[np.int32]:
     """The label picture of a whole grid.
 
@@ -56,7 +56,7 @@ def assemble_window(
     grid: Equirect,
     window: Window,
     labels_of: LabelsOf,
-    lines: Sequence[ViewLine] = (),
+    lines: Sequence[ViewSeamline] = (),
 ) -> NDArray[np.int32]:
     """One window of the label picture.
 
@@ -80,7 +80,7 @@ def _writers(
     near: Sequence[View],
     owned: Ownership,
     lattice: tuple[NDArray[np.float64], NDArray[np.float64]],
-    lines: Sequence[ViewLine],
+    lines: Sequence[ViewSeamline],
 ) -> NDArray[np.int16]:
     """(h, w) view that writes each pixel: its owner, or the next nearest view where the line says so."""
     writer = owned.owner.copy()

@@ -1,7 +1,7 @@
 """Where two neighbouring views hand over: a line along their border that follows borders of segments.
 
 The border of what two views own is a smooth curve that is not in the picture. Both have segmented the band
-round it, so the line of handing over may stray from it, at the costs of tiles (`remotesam.merge.seamlines`).
+round it, so the seamline may stray from it, at the costs of tiles (`remotesam.merge.seamlines`).
 
 A direction belongs to the band of the two views in which it lies nearest and second nearest to the centre.
 These bands part the sphere, and each is pointed at both ends, where a third view comes as near. So the lines
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.merge.evidence import Joins
+from remotesam.merge.joins import Joins
 from remotesam.merge.seamlines import Offsets, Strip, seamline, with_joins
 from remotesam.sphere.layouts import Layout
 from remotesam.sphere.views import View
@@ -39,8 +39,8 @@ _BISECTIONS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ViewLine:
-    """The line of handing over of two views."""
+class ViewSeamline:
+    """The seamline of two views."""
 
     one: int
     """Index of the view that writes before the line."""
@@ -60,21 +60,21 @@ class _Band:
 
     start: float
     bend: NDArray[np.float64]
-    """(L,) as in `ViewLine`."""
+    """(L,) as in `ViewSeamline`."""
     directions: NDArray[np.float32]
     """(L, 2 R, 3) of the pixels; the border lies between columns R - 1 and R."""
     room: NDArray[np.bool_]
     """(L, 2 R + 1) True = the line may lie before this column."""
 
 
-def hand_over(
+def find_seamline(
     layout: Layout,
     one: View,
     other: View,
     labels: tuple[NDArray[np.int32], NDArray[np.int32]],
     n_core: tuple[int, int],
     joins: Joins,
-) -> ViewLine | None:
+) -> ViewSeamline | None:
     """Find the line of two views.
 
     Args:
@@ -99,11 +99,11 @@ def hand_over(
     if not offset.any():
         return None
     bend = band.bend.astype(np.float32)
-    return ViewLine(one=one.index, other=other.index, start=band.start, bend=bend, offset=offset)
+    return ViewSeamline(one=one.index, other=other.index, start=band.start, bend=bend, offset=offset)
 
 
 def beyond(
-    line: ViewLine, one: View, other: View, directions: NDArray[np.floating]
+    line: ViewSeamline, one: View, other: View, directions: NDArray[np.floating]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which directions change hands, of those in the band of two views.
 

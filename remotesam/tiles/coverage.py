@@ -20,7 +20,7 @@ class PassCoverage:
     """(passes,) segments accepted in the pass."""
     tiles: NDArray[np.int64]
     """(passes,) tiles that ran the pass."""
-    looks: NDArray[np.int64]
+    encoded: NDArray[np.int64]
     """(passes,) tiles that asked the network in the pass; the others selected from kept proposals."""
     iou_threshold: NDArray[np.float64]
     """(passes,) mean predicted IoU asked for by the tiles that ran it."""
@@ -33,19 +33,19 @@ class PassCoverage:
         tiles = [(s["valid"], s["passes"]) for s in summaries if s["valid"] and s["passes"]]
         length = max((len(passes) for _, passes in tiles), default=0)
         coverage, iou, stability = (np.zeros(length) for _ in range(3))
-        accepted, ran, looks = (np.zeros(length, np.int64) for _ in range(3))
+        accepted, ran, encoded = (np.zeros(length, np.int64) for _ in range(3))
         for valid, passes in tiles:
             reached = [one["coverage"] for one in passes]
             coverage += valid * np.pad(reached, (0, length - len(reached)), mode="edge")
             for index, one in enumerate(passes):
                 accepted[index] += one["accepted"]
                 ran[index] += 1
-                looks[index] += one["points"] > 0
+                encoded[index] += one["points"] > 0
                 iou[index] += one["iou_threshold"]
                 stability[index] += one["stability_threshold"]
         whole = sum(valid for valid, _ in tiles) or 1
         each = np.maximum(ran, 1)
-        return cls(coverage / whole, accepted, ran, looks, iou / each, stability / each)
+        return cls(coverage / whole, accepted, ran, encoded, iou / each, stability / each)
 
     def rows(self) -> list[dict[str, Any]]:
         """One JSON-ready row per pass."""
@@ -55,7 +55,7 @@ class PassCoverage:
                 "coverage": round(float(self.coverage[index]), 5),
                 "accepted": int(self.accepted[index]),
                 "tiles": int(self.tiles[index]),
-                "looks": int(self.looks[index]),
+                "encoded": int(self.encoded[index]),
                 "iou_threshold": round(float(self.iou_threshold[index]), 4),
                 "stability_threshold": round(float(self.stability_threshold[index]), 4),
             }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from remotesam.config import Config
 from remotesam.segmenter.points import cluster_centres, grid, keep_allowed, nested_grids
 from remotesam.segmenter.protocol import Candidate, ExtendableProposals, Proposals, Query, Segmenter
-from remotesam.tiles.masks import accept
+from remotesam.tiles.labels import accept
 from remotesam.tiles.zoom import zoom_windows
 
 

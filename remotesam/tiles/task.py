@@ -6,36 +6,26 @@ import json
 import time
 import traceback
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam.errors import (
+    FATAL,
     Cancelled,
-    CheckpointError,
-    ConfigError,
-    DeviceError,
-    ModelUnavailableError,
     RemotesamError,
-    StoreError,
     TileError,
 )
 from remotesam.grid import Tile
-from remotesam.run.job import Workbench
+from remotesam.run.job import WorkerContext
+from remotesam.run.layout import Summary, failure_name, labels_name, segments_name
 from remotesam.run.store import RunStore
 from remotesam.tiles.labels import core_first, statistics
 from remotesam.tiles.multipass import ChipResult, segment_chip
 
-HOPELESS = (CheckpointError, ConfigError, DeviceError, ModelUnavailableError, StoreError)
-"""Errors that every further tile would meet too: no model, no device, no space."""
 
-Summary = dict[str, Any]
-"""What travels back from a worker: a few numbers, never pixels."""
-
-
-def segment_tile(bench: Workbench, index: int) -> Summary:
+def segment_tile(context: WorkerContext, index: int) -> Summary:
     """Segment one tile and write it to the run.
 
     Returns:
@@ -43,41 +33,20 @@ def segment_tile(bench: Workbench, index: int) -> Summary:
 
     Raises:
         TileError: reading or segmenting failed; the reason is recorded in the run too.
-        RemotesamError: one of `HOPELESS`.
+        RemotesamError: one of `FATAL`.
         Cancelled: the user stopped the run before the tile was finished.
     """
-    tile = bench.grid[index]
+    tile = context.grid[index]
     try:
-        summary = _segment(bench, tile)
-    except (Cancelled, *HOPELESS):
+        summary = _segment(context, tile)
+    except (Cancelled, *FATAL):
         raise
     except Exception as error:
-        bench.store.put_json(
+        context.store.put_json(
             failure_name(index), {"tile": index, "error": _reason(error), "trace": _trace(error)}
         )
         raise TileError(f"tile {index}: {_reason(error)}") from error
-    bench.store.remove([failure_name(index)])
-    return summary
-
-
-def labels_name(index: int) -> str:
-    """Where a tile's label map lies in the run."""
-    return f"tiles/{index}.tif"
-
-
-def segments_name(index: int) -> str:
-    """Where a tile's segment table lies in the run; it exists when the tile is done."""
-    return f"tiles/{index}.arrow"
-
-
-def failure_name(index: int) -> str:
-    """Where a tile's failure is recorded in the run."""
-    return f"tiles/{index}.failed"
-
-
-def read_summary(table: pa.Table) -> Summary:
-    """The summary that `segment_tile` left in a segment table."""
-    summary: Summary = json.loads(table.schema.metadata[b"summary"])
+    context.store.remove([failure_name(index)])
     return summary
 
 
@@ -113,17 +82,21 @@ def write_tile(
     return summary
 
 
-def _segment(bench: Workbench, tile: Tile) -> Summary:
+def _segment(context: WorkerContext, tile: Tile) -> Summary:
     started = time.perf_counter()
-    bench.stop_if_cancelled()
-    chip = bench.raster.read(tile.chip)
+    context.stop_if_cancelled()
+    chip = context.raster.read(tile.chip)
     if chip.valid[tile.core_in_chip.slices].any():
         result = segment_chip(
-            chip.image, chip.valid, bench.segmenter, bench.job.config, before_pass=bench.stop_if_cancelled
+            chip.image,
+            chip.valid,
+            context.segmenter,
+            context.job.config,
+            before_pass=context.stop_if_cancelled,
         )
     else:
         result = ChipResult(np.zeros(tile.chip.shape, np.int32), [], [])
-    return write_tile(bench.store, tile, result, chip.valid, time.perf_counter() - started)
+    return write_tile(context.store, tile, result, chip.valid, time.perf_counter() - started)
 
 
 def _segment_table(

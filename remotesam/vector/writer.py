@@ -20,6 +20,7 @@ import shapely
 from numpy.typing import NDArray
 
 from remotesam.errors import OutputError, RemotesamError
+from remotesam.files import unwritable
 from remotesam.vector.transform import reproject
 
 SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl", ".geojsons", ".shp")
@@ -30,13 +31,6 @@ WGS84 = "OGC:CRS84"
 
 GEOMETRY = "geometry"
 """Name of the geometry column."""
-
-
-_FULL_BYTES = 1 << 20
-"""A disk with less room than this is called full: what libraries say of it is about everything else."""
-
-_LONGEST_REASON = 200
-"""Characters that are passed on of a library's message; GDAL quotes whole SQL statements."""
 
 
 class Sink(Protocol):
@@ -215,11 +209,3 @@ def _open_sink(path: Path, crs: str | None, schema: pa.Schema, layer: str, metad
     from remotesam.vector.ogr import OgrSink
 
     return OgrSink(path, crs, schema, layer, metadata)
-
-
-def unwritable(path: Path, error: Exception) -> OutputError:
-    """What to tell a user whose output could not be written."""
-    reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-    if path.parent.is_dir() and shutil.disk_usage(path.parent).free < _FULL_BYTES:
-        reason = "the disk is full"
-    return OutputError(f"{path}: cannot be written ({reason}); free space or choose another place")

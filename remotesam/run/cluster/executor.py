@@ -13,7 +13,7 @@ from dataclasses import replace
 from distributed import Client, Future, WorkerPlugin
 
 from remotesam.errors import ClusterError
-from remotesam.run.cluster.fitness import Terms, complaint, versions
+from remotesam.run.cluster.fitness import Terms, reason_unfit, versions
 from remotesam.run.cluster.flow import POLL_S, Flow, lost_scheduler, scheduler_errors
 from remotesam.run.cluster.workers import (
     Answer,
@@ -181,10 +181,10 @@ class DaskExecutor:
         except TimeoutError:
             raise ClusterError("the scheduler has no workers; start some and run again") from None
         self._store.put(self._terms.probe, self._terms.token.encode())
-        answers = self._client.run(complaint, job, self._terms, on_error="return")
+        answers = self._client.run(reason_unfit, job, self._terms, on_error="return")
         present = self._client.nthreads()
         for address, answer in answers.items():
-            # One that has just died is no complaint; its successor is looked at before its first task.
+            # One that has just died is no reason_unfit; its successor is looked at before its first task.
             if answer and address in present:
                 raise ClusterError(f"worker {address} {' '.join(str(answer).split())}")
 

@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
     return {"python": ".".join(str(found["python"]).split(".")[:2]), **versions}
 
 
-def complaint(job: Job, terms: Terms) -> str:
+def reason_unfit(job: Job, terms: Terms) -> str:
     """Why this worker cannot work on a run, to be said after its name; empty when it can."""
     for name, found in versions().items():
         if found != terms.versions[name]:

@@ -88,7 +88,7 @@ class Flow:
         try:
             answer = future.result(timeout=RESULT_S)
         except KilledWorker as error:
-            return self._bereaved(index, error)
+            return self._worker_died(index, error)
         except TimeoutError:
             # The worker died with the finished result: Dask has the task done again.
             self._last_worker = self._owner.still_alive(self._last_worker)
@@ -117,7 +117,7 @@ class Flow:
                 return None
         return Outcome(index, error=error, worker=answer.name)
 
-    def _bereaved(self, index: int, error: KilledWorker) -> Outcome | None:
+    def _worker_died(self, index: int, error: KilledWorker) -> Outcome | None:
         if not self._alone:
             self._suspects.append(index)
             return None

@@ -1,4 +1,4 @@
-"""What Dask's processes hold for a run: a workbench on each worker, a rule on the scheduler."""
+"""What Dask's processes hold for a run: a worker context on each worker, a rule on the scheduler."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from distributed import Scheduler, SchedulerPlugin, Worker, WorkerPlugin, get_wo
 from distributed.core import Status
 
 from remotesam.errors import ClusterError, RemotesamError
-from remotesam.run.cluster.fitness import Terms, complaint
+from remotesam.run.cluster.fitness import Terms, reason_unfit
 from remotesam.run.executors import Task
-from remotesam.run.job import Job, Workbench
+from remotesam.run.job import Job, WorkerContext
 from remotesam.segmenter.protocol import Segmenter
 
 SETTLE_S = 1.0
@@ -38,9 +38,9 @@ class Answer:
 
 
 class BenchPlugin(WorkerPlugin):
-    """Holds the workbench of one run on every worker, those that join late included.
+    """Holds the worker context of one run on every worker, those that join late included.
 
-    The model loads inside the first task, under the workbench's lock: `setup` runs in the worker's event
+    The model loads inside the first task, under the worker context's lock: `setup` runs in the worker's event
     loop, which a load of ten seconds would block.
     """
 
@@ -53,7 +53,7 @@ class BenchPlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Called by Dask when a worker starts."""
         self.cancel = threading.Event()
-        self._bench = Workbench(self.job, self.segmenter, self.cancel)
+        self._bench = WorkerContext(self.job, self.segmenter, self.cancel)
         self._address = worker.address
         self._lock = threading.Lock()
         self._fit = False
@@ -64,8 +64,8 @@ class BenchPlugin(WorkerPlugin):
         """Called by Dask when a worker ends or the run does."""
         self.cancel.set()
 
-    def bench(self) -> Workbench:
-        """The workbench, once this worker was found fit for the run.
+    def context(self) -> WorkerContext:
+        """The worker context, once this worker was found fit for the run.
 
         Raises:
             ClusterError: it is not.
@@ -73,7 +73,7 @@ class BenchPlugin(WorkerPlugin):
         with self._lock:
             if not self._fit:
                 time.sleep(max(0.0, self._ready - time.monotonic()))
-                unfit = complaint(self.job, self.terms)
+                unfit = reason_unfit(self.job, self.terms)
                 if unfit:
                     raise ClusterError(f"worker {self._address} {unfit}")
                 self._fit = True
@@ -103,12 +103,12 @@ class SuspectAtFirstDeath(SchedulerPlugin):
 
 
 def on_worker(plugin: str, task: Task, index: int) -> Answer:
-    """Run a task on the workbench of this worker. Errors made for users come back as answers, with a name."""
+    """Run a task on the worker context of this worker. Errors made for users come back as answers, with a name."""
     worker = get_worker()
     held: Any = worker.plugins[plugin]
     summary, error = None, None
     try:
-        summary = task(held.bench(), index)
+        summary = task(held.context(), index)
     except RemotesamError as caught:
         error = caught
     return Answer(summary, error, str(worker.name), worker.address, str(worker.nanny or worker.address))

@@ -1,0 +1,72 @@
+"""`remotesam models`: list, fetch and check models."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+
+@click.group()
+def models() -> None:
+    """List, fetch and check models."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """Show all models by name, and which are on this machine."""
+    from remotesam.segmenter.checkpoints import list_models as known
+
+    found = known()
+    if as_json:
+        fields = ("name", "present", "size", "url", "digest_known")
+        click.echo(
+            json.dumps([{**{f: getattr(m, f) for f in fields}, "path": str(m.path)} for m in found], indent=1)
+        )
+        return
+    for model in found:
+        size = f"{model.size / 1e6:7.1f} MB" if model.size else "      ?   "
+        state = "here" if model.present else "to be fetched"
+        checked = (
+            ""
+            if model.digest_known or model.url is None
+            else "  (size and structure checked, no digest known)"
+        )
+        click.echo(
+            f"{model.name:<18} {size}  {state:<14}{model.path if model.present else model.url}{checked}"
+        )
+
+
+@models.command()
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Download the checkpoint NAME, or continue an interrupted download."""
+    from remotesam.segmenter.checkpoints import fetch as download
+
+    columns = (
+        *Progress.get_default_columns()[:2],
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        path = download(name, lambda done, total: bar.update(task, completed=done, total=total))
+    click.echo(path)
+
+
+@models.command()
+@click.argument("path")
+def check(path: str) -> None:
+    """Verify the checkpoint file PATH, or the model of that name."""
+    from remotesam.segmenter.loading import check as verify
+
+    found = verify(path)
+    known = f", the official {found.official}" if found.official else ""
+    click.echo(
+        f"{found.path}: {found.architecture}, {found.parameters / 1e6:.1f} M parameters, loads{known}\n"
+        f"SHA-256 {found.digest}"
+    )
