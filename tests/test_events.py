@@ -59,7 +59,7 @@ def test_lines_of_many_threads_are_never_interleaved():
 def test_prints_of_python_and_of_child_processes_stay_out_of_the_protocol():
     result = run_python("""
         import os, subprocess, sys
-        from remotesam.protocol import EventWriter, protocol_stdout
+        from remotesam.events import EventWriter, protocol_stdout
         with protocol_stdout() as stream:
             writer = EventWriter(stream)
             print("library chatter")
@@ -132,7 +132,7 @@ def test_cancel_by_word_by_end_of_input_and_by_a_closed_input(ending):
 def test_a_waiting_watcher_does_not_disturb_the_end_of_the_process():
     code = """
         import threading
-        from remotesam.protocol import watch_control
+        from remotesam.events import watch_control
         watch_control(threading.Event())
         print("finished")
     """
@@ -148,7 +148,7 @@ def test_a_waiting_watcher_does_not_disturb_the_end_of_the_process():
 def test_the_module_needs_the_standard_library_only():
     result = run_python("""
         import sys
-        import remotesam.protocol
+        import remotesam.events
         heavy = {"numpy", "torch", "rasterio", "click", "shapely"} & set(sys.modules)
         assert not heavy, heavy
     """)
