@@ -55,13 +55,13 @@ def small_job(folder: Path) -> Any:
     import rasterio
 
     from remotesam.config import make_config
-    from remotesam.run.job import Job, open_for
+    from remotesam.run.job import TileJob, open_for
 
     path = folder / "raster.tif"
     with rasterio.open(path, "w", driver="GTiff", height=64, width=64, count=3, dtype="uint8") as dataset:
         dataset.write(np.full((3, 64, 64), 9, np.uint8))
     config = make_config(tile_size=32, padding=0)
-    return Job(open_for(str(path), config), str(folder / "run"), config)
+    return TileJob(open_for(str(path), config), str(folder / "run"), config)
 
 
 def overhead() -> None:
@@ -195,6 +195,7 @@ def plan_here(side: int = 1000, tile_size: int = 1000, padding: int = 50) -> Non
     from remotesam.config import as_dict, make_config
     from remotesam.grid import TileGrid
     from remotesam.merge.components import Edges, components
+    from remotesam.run.records import Manifest
     from remotesam.run.store import RunStore
 
     rows: list[tuple[str, float]] = []
@@ -210,7 +211,15 @@ def plan_here(side: int = 1000, tile_size: int = 1000, padding: int = 50) -> Non
     grid = timed("grid", lambda: TileGrid(pixels, pixels, tile_size, padding))
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)
-        manifest = {"config": as_dict(config), "grid": [pixels, pixels, tile_size, padding], "identity": {}}
+        manifest = Manifest(
+            remotesam="benchmark",
+            kind="segment",
+            source="raster.tif",
+            units={"": len(grid)},
+            outputs={"polygons": "out.gpkg"},
+            config=as_dict(config),
+            identity={},
+        )
         timed("manifest", lambda: store.start(manifest, resume=True))
         finished = timed("finished tiles", lambda: store.finished("tiles"))
     todo = timed("tiles left", lambda: [index for index in range(len(grid)) if index not in finished])

@@ -29,14 +29,17 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from remotesam.config import make_config
 from remotesam.evaluation.metrics import LEAST_RUN, seam_count
 from remotesam.grid import Tile, TileGrid, strip
 from remotesam.merge.components import Components, Edges, components
 from remotesam.merge.evidence import contact_evidence, facing_lines, strip_evidence
 from remotesam.merge.joins import ContactStrategy, Joins, MatchRule, Strategy, join_contact, join_overlap
-from remotesam.run.layout import labels_name, read_summary, segments_name
+from remotesam.run.job import TileJob, open_for
+from remotesam.run.layout import labels_name, segments_name
+from remotesam.run.records import UnitSummary
 from remotesam.run.store import RunStore
-from remotesam.tiles.labels import core_first
+from remotesam.tiles.labels import owned_first
 from remotesam.windows import Window
 
 Labels = NDArray[np.int32]
@@ -108,7 +111,7 @@ def see(truth: Labels, tile: Tile, case: Case, rng: np.random.Generator) -> Seen
     for label in np.unique(chip[chip > 0]):
         if rng.random() < case.splits:
             _split(chip, int(label), rng)
-    labels, _, n_core = core_first(regions(chip), tile.core_in_chip)
+    labels, _, n_core = owned_first(regions(chip), core_mask(tile))
     return SeenTile(tile, labels, n_core)
 
 
@@ -234,11 +237,18 @@ def _strip_speed() -> None:
     )
 
 
+def core_mask(tile: Tile) -> NDArray[np.bool_]:
+    """(H, W) of a tile's chip, True = its core."""
+    owned = np.zeros(tile.chip.shape, np.bool_)
+    owned[tile.core_in_chip.slices] = True
+    return owned
+
+
 def read_tiles(store: RunStore, grid: TileGrid) -> list[SeenTile]:
     """The tiles of a finished run."""
-    summaries = (read_summary(store.get_table(segments_name(tile.index))) for tile in grid)
+    summaries = (store.get_summary(segments_name(tile.index), UnitSummary) for tile in grid)
     return [
-        SeenTile(tile, store.get_labels(labels_name(tile.index)), summary["segments"])
+        SeenTile(tile, store.get_labels(labels_name(tile.index)), summary.segments)
         for tile, summary in zip(grid, summaries, strict=True)
     ]
 
@@ -282,7 +292,7 @@ def compare_on_image(path: Path, tile_size: int, padding: int) -> None:
     grid = TileGrid(*image.shape[:2], tile_size, padding)
     seen = []
     for tile in grid:
-        labels, _, n_core = core_first(segment(image[tile.chip.slices]), tile.core_in_chip)
+        labels, _, n_core = owned_first(segment(image[tile.chip.slices]), core_mask(tile))
         seen.append(SeenTile(tile, labels, n_core))
     print(f"{path.name}, first {image.shape[0]}×{image.shape[1]} px: ", end="")
     compare(seen, grid, segment(image))
@@ -302,9 +312,10 @@ def compare_on_run(directory: Path, reference: Path | None) -> None:
     """Compare the strategies on the tiles of a finished run."""
     store = RunStore(directory)
     manifest = store.manifest()
-    grid = TileGrid(*manifest["grid"])
-    print(f"{manifest['raster']}: ", end="")
-    truth = read_reference(reference, manifest["raster"]) if reference else None
+    config = make_config(manifest.config)
+    grid = TileJob(open_for(manifest.source, config), str(directory), config).grid
+    print(f"{manifest.source}: ", end="")
+    truth = read_reference(reference, manifest.source) if reference else None
     compare(read_tiles(store, grid), grid, truth)
 
 

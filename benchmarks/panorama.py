@@ -105,7 +105,6 @@ def merge(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """A whole run, by stage."""
-    from remotesam.config import make_config
     from remotesam.panorama.segment import segment_panorama
 
     settings = dict(part.split("=", 1) for part in arguments.set)
@@ -113,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
         result = segment_panorama(
             arguments.image,
             str(Path(folder) / "out.geojson"),
-            config=make_config(settings),
+            config=settings,
             run_dir=arguments.run_dir,
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -33,12 +33,13 @@ from remotesam.merge.task import match_seams
 from remotesam.pipeline.outputs import write_polygons
 from remotesam.polygons.task import trace_tile
 from remotesam.raster.spec import RasterSpec
-from remotesam.run.job import Job, WorkerContext
-from remotesam.run.runner import each_tile, runner_for
+from remotesam.run.job import TileJob, UnitImage, WorkerContext
+from remotesam.run.options import RunOptions
+from remotesam.run.runner import each_unit, runner_for
 from remotesam.run.store import RunStore
 from remotesam.segmenter.protocol import NetworkCalls
 from remotesam.tiles.multipass import ChipResult, Segment
-from remotesam.tiles.task import write_tile
+from remotesam.tiles.task import write_unit
 from remotesam.windows import Window
 
 CELL = 126
@@ -66,9 +67,9 @@ class NoModel:
     network_calls = NetworkCalls()
 
 
-def make_tile(context: WorkerContext, index: int) -> int:
+def make_tile(context: WorkerContext[TileJob], index: int) -> int:
     """Task: write the label map that a segmented tile would have left."""
-    tile = context.grid[index]
+    tile = context.job.grid[index]
     chip = tile.chip
     y = np.arange(chip.row, chip.row_stop, dtype=np.float32)[:, None]
     x = np.arange(chip.col, chip.col_stop, dtype=np.float32)[None]
@@ -83,7 +84,10 @@ def make_tile(context: WorkerContext, index: int) -> int:
     labels[mixed % 33 == 0] = 0
     count = int(labels.max())
     result = ChipResult(labels.astype(np.int32), [Segment(0.9, 0.9, 0, 0.9, 0.9, (0.0, 0.0))] * count, [])
-    write_tile(context.store, tile, result, np.ones(chip.shape, bool), 0.0)
+    owned = np.zeros(chip.shape, np.bool_)
+    owned[tile.core_in_chip.slices] = True
+    unit = UnitImage(np.empty(0, np.uint8), np.ones(chip.shape, np.bool_), owned, float(owned.sum()), chip)
+    write_unit(context.store, context.reader, index, unit, result, 0.0)
     return count
 
 
@@ -136,12 +140,12 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
     )
     folder = Path(tempfile.mkdtemp(prefix="remotesam-scale-"))
     config = make_config(workers=workers, tile_size=tile_size)
-    job = Job(Mosaic(spec), str(folder / "run"), config)  # type: ignore[arg-type]
-    store, cancel = RunStore(job.run_url), threading.Event()
+    job = TileJob(Mosaic(spec), str(folder / "run"), config)  # type: ignore[arg-type]
+    store = RunStore(job.run_url)
     row: dict[str, object] = {"gpx": round(height * width / 1e9, 3), "height": height, "width": width}
     peaks = {}
     try:
-        with runner_for(job, NoModel(), cancel, lambda *_, **__: None, None) as runner:
+        with runner_for(job, RunOptions(segmenter=NoModel()), None) as runner:
 
             def stage(name, work):  # type: ignore[no-untyped-def]
                 started = time.perf_counter()
@@ -150,10 +154,10 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
                 row[f"{name}_s"], peaks[name] = round(time.perf_counter() - started, 1), peak.bytes
                 return result
 
-            each_tile(job, runner, "tiles", make_tile)
-            stage("seams", lambda: each_tile(job, runner, "seams", match_seams))
-            found = stage("match", lambda: match(job, lambda name, task: each_tile(job, runner, name, task)))
-            stage("polygons", lambda: each_tile(job, runner, "polygons", trace_tile))
+            each_unit(job, runner, "tiles", make_tile)
+            stage("seams", lambda: each_unit(job, runner, "seams", match_seams))
+            found = stage("match", lambda: match(job, lambda name, task: each_unit(job, runner, name, task)))
+            stage("polygons", lambda: each_unit(job, runner, "polygons", trace_tile))
             output = folder / "out.gpkg"
             table = stage("write", lambda: write_polygons(job, store, str(output), runner))
         total = sum(float(str(value)) for name, value in row.items() if name.endswith("_s"))
@@ -163,7 +167,7 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
             "peak_gib": round(max(peaks.values()) / 2**30, 2),
             "peaks_gib": {name: round(value / 2**30, 2) for name, value in peaks.items()},
             "segments": len(table),
-            "joins": found["joins"],
+            "joins": found.joins,
             "features": pyogrio.read_info(output, layer="segments")["features"],
             "gpkg_mb": round(output.stat().st_size / 1e6),
             "valid_coverage": is_coverage(output),

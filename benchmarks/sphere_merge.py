@@ -12,11 +12,11 @@ from benchmarks.sphere_scenes import SphereScene, mean_iou
 from remotesam.merge.components import Edges, components
 from remotesam.merge.evidence import contact_evidence
 from remotesam.merge.joins import Joins, join_contact, join_overlap
-from remotesam.panorama.tasks import owned_first
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
 from remotesam.sphere.mosaic import assemble
 from remotesam.sphere.ownership import owners_in_view
 from remotesam.sphere.seamlines import ViewSeamline, find_seamline
+from remotesam.tiles.labels import owned_first
 
 Strategy = Literal["none", "best-match", "mutual-best", "overlap", "perfect"]
 

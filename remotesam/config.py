@@ -1,4 +1,5 @@
-"""All settings of a run: one frozen, validated object, from which the command line and QGIS make their forms.
+"""All settings of a run: one frozen, validated object for each kind of run, from which the command line and
+QGIS make their forms.
 
 Defaults are those of Remote SAMsing (arXiv 2605.00256, Table 2) unless a field says otherwise.
 """
@@ -9,7 +10,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -28,11 +29,11 @@ def about(text: str, stage: str | None = None, hint: str | None = None) -> Meta:
     return Meta(description=text, extra_json_schema={name: value for name, value in extra.items() if value})
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of one run. Make one with `make_config`, which validates; the bare constructor does not.
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every run can be told, whatever its units are.
 
-    Raises:
-        ConfigError: from `make_config`, naming the setting and what it may be.
+    `make_config` and `make_panorama_config` make the settings of a kind of run and validate them; the bare
+    constructors do not.
     """
 
     # What the model sees
@@ -56,10 +57,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "auto"
     nodata: Annotated[
         float | None, about("Value that means no data, if the raster does not say.", "tiles")
-    ] = None
-    aoi: Annotated[
-        str | None,
-        about("Only segment inside: a vector file, or W,S,E,N in the raster's CRS.", "tiles", "FILE|W,S,E,N"),
     ] = None
     overview: Annotated[
         NonNegative | None,
@@ -87,17 +84,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     point_batch: Annotated[Positive, about("Prompt points decoded at once; halved when memory runs out.")] = (
         64
     )
-
-    # Tiles
-    tile_size: Annotated[
-        tuple[Positive, ...],
-        about(
-            "Side of a tile's core in pixels; several sizes are segmented separately and combined.",
-            "tiles",
-            "PX[,PX]",
-        ),
-    ] = (1000,)
-    padding: Annotated[NonNegative, about("Context around each core, in pixels.", "tiles")] = 50
 
     # Passes
     points_per_side: Annotated[Positive, about("Prompt points along one side of a chip.", "tiles")] = 64
@@ -161,11 +147,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     min_area: Annotated[NonNegative, about("Smallest segment, in pixels.", "tiles")] = 100
 
     # Across tiles
-    merge: Annotated[
-        Literal["overlap", "best-match", "mutual-best", "min-contact", "naive", "none"],
-        about("How segments are joined across tile borders.", "match"),
-    ] = "overlap"
-    min_contact: Annotated[Positive, about("Contact in pixels that `min-contact` asks for.", "match")] = 20
     absorb_area: Annotated[
         NonNegative,
         about("A segment up to this size whose only neighbour is one other joins it, in pixels.", "match"),
@@ -176,6 +157,54 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[float, Meta(ge=0)],
         about("Tolerance of the shared-edge simplification, in pixels; 0 is exact.", "polygons"),
     ] = 1.0
+
+    # Running
+    workers: Annotated[
+        str, about("auto, a number of workers, or gpu for one worker per GPU.", None, "auto|N|gpu")
+    ] = "auto"
+    scheduler: Annotated[
+        str | None, about("Address or file of a running Dask scheduler.", None, "tcp://…|FILE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.iou_end > self.iou_start:
+            raise ValueError(f"iou_end {self.iou_end} lies above iou_start {self.iou_start}")
+        if self.stability_end > self.stability_start:
+            raise ValueError(
+                f"stability_end {self.stability_end} lies above stability_start {self.stability_start}"
+            )
+        if self.bands is not None and len(self.bands) not in (1, 3):
+            raise ValueError(f"bands needs one or three numbers, not {len(self.bands)}")
+
+
+class SegmentConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a run over the tiles of a raster."""
+
+    # What the model sees
+    aoi: Annotated[
+        str | None,
+        about("Only segment inside: a vector file, or W,S,E,N in the raster's CRS.", "tiles", "FILE|W,S,E,N"),
+    ] = None
+
+    # Tiles
+    tile_size: Annotated[
+        tuple[Positive, ...],
+        about(
+            "Side of a tile's core in pixels; several sizes are segmented separately and combined.",
+            "tiles",
+            "PX[,PX]",
+        ),
+    ] = (1000,)
+    padding: Annotated[NonNegative, about("Context around each core, in pixels.", "tiles")] = 50
+
+    # Across tiles
+    merge: Annotated[
+        Literal["overlap", "best-match", "mutual-best", "min-contact", "naive", "none"],
+        about("How segments are joined across tile borders.", "match"),
+    ] = "overlap"
+    min_contact: Annotated[Positive, about("Contact in pixels that `min-contact` asks for.", "match")] = 20
+
+    # Vectors
     outline: Annotated[
         Literal["shared", "smooth", "regular"],
         about(
@@ -190,35 +219,64 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     band_statistics: Annotated[
         bool, about("Add mean and standard deviation of each band per segment.", "write")
     ] = False
-
     label_attributes: Annotated[
         bool, about("Add a raster attribute table to the label raster (one row per segment).")
     ] = False
 
-    # Running
-    workers: Annotated[
-        str, about("auto, a number of workers, or gpu for one worker per GPU.", None, "auto|N|gpu")
-    ] = "auto"
-    scheduler: Annotated[
-        str | None, about("Address or file of a running Dask scheduler.", None, "tcp://…|FILE")
-    ] = None
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.tile_size:
             raise ValueError("tile_size needs at least one size")
-        if self.iou_end > self.iou_start:
-            raise ValueError(f"iou_end {self.iou_end} lies above iou_start {self.iou_start}")
-        if self.stability_end > self.stability_start:
-            raise ValueError(
-                f"stability_end {self.stability_end} lies above stability_start {self.stability_start}"
-            )
-        if self.bands is not None and len(self.bands) not in (1, 3):
-            raise ValueError(f"bands needs one or three numbers, not {len(self.bands)}")
         if self.padding >= min(self.tile_size) * 4:
             raise ValueError(f"padding {self.padding} is more than four tiles of {min(self.tile_size)} px")
 
 
-FIELDS: tuple[str, ...] = Config.__struct_fields__
+class PanoramaConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a run over the views of a panorama."""
+
+    # Views
+    views: Annotated[
+        Literal["rings", "sap", "cube"] | None,
+        about("Layout of the views. Default: rings; sap for clicks.", "tiles"),
+    ] = None
+    view_size: Annotated[Annotated[int, Meta(ge=16)], about("Side of a view, in pixels.", "tiles", "PX")] = (
+        1024
+    )
+    fov: Annotated[
+        Annotated[float, Meta(gt=0, lt=180)] | None,
+        about("Field of view of a view, in degrees. Default: the picture's own resolution.", "tiles", "DEG"),
+    ] = None
+    pad: Annotated[
+        Annotated[float, Meta(ge=0, lt=0.5)],
+        about("Context on each side of a view, as a share of its side.", "tiles"),
+    ] = 0.10
+
+    # Across views
+    merge: Annotated[
+        Literal["overlap", "none"], about("How segments of neighbouring views are joined.", "match")
+    ] = "overlap"
+
+    # Vectors
+    coords: Annotated[
+        Literal["lonlat", "pixel"] | None,
+        about("Coordinates of the result. Default: lonlat; pixel for COCO and LabelMe.", "write"),
+    ] = None
+    heading: Annotated[
+        float | None,
+        about(
+            "Compass direction of the picture's middle column, in degrees. "
+            "Default: what its metadata say, else 0.",
+            "write",
+            "DEG",
+        ),
+    ] = None
+    earth: Annotated[
+        bool,
+        about("The picture is a map of the earth without georeferencing: the result is in WGS 84.", "write"),
+    ] = False
+
+
+Kind = TypeVar("Kind", bound=Settings)
 
 ALIASES: Mapping[str, str] = {
     "pred_iou_thresh": "iou_start",
@@ -237,29 +295,75 @@ ALIASES: Mapping[str, str] = {
 """
 
 
-def make_config(settings: Mapping[str, Any] | None = None, **more: Any) -> Config:
-    """A validated `Config` from names and values.
+def make_config(settings: Mapping[str, Any] | None = None, **more: Any) -> SegmentConfig:
+    """Validated settings of a run over a raster, from names and values.
 
     Args:
-        settings: any fields of `Config` or of `ALIASES`; text is accepted for numbers and lists.
+        settings: any fields of `SegmentConfig` or of `ALIASES`; text is accepted for numbers and lists.
         **more: the same, taking precedence.
 
     Raises:
         ConfigError: a name is unknown (the nearest one is suggested), or a value is not allowed.
     """
+    return convert(SegmentConfig, {**(settings or {}), **more})
+
+
+def make_panorama_config(settings: Mapping[str, Any] | None = None, **more: Any) -> PanoramaConfig:
+    """Validated settings of a run over a panorama; as `make_config`."""
+    return convert(PanoramaConfig, {**(settings or {}), **more})
+
+
+def settings_from(
+    kind: type[Kind],
+    config: str | os.PathLike[str] | Mapping[str, Any] | Settings | None,
+    more: Mapping[str, Any],
+) -> Kind:
+    """Validated settings from what a caller gives.
+
+    Args:
+        kind: of run.
+        config: a YAML file, a mapping, or ready settings; None = the defaults.
+        more: further settings, taking precedence.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is wrong.
+    """
+    if isinstance(config, Settings):
+        given = as_dict(config)
+    elif isinstance(config, str | os.PathLike):
+        given = read_config(config)
+    else:
+        given = dict(config or {})
+    return convert(kind, {**given, **more})
+
+
+def convert(kind: type[Kind], settings: Mapping[str, Any]) -> Kind:
+    """Validated settings of a kind of run.
+
+    Raises:
+        ConfigError: a name is unknown or belongs to another kind of run, or a value is not allowed.
+    """
     merged: dict[str, Any] = {}
-    for name, value in {**(settings or {}), **more}.items():
+    for name, value in settings.items():
         field = ALIASES.get(name, name.replace("-", "_"))
         field = ALIASES.get(field, field)
-        if field not in FIELDS:
-            near = difflib.get_close_matches(field, [*FIELDS, *ALIASES], n=1, cutoff=0.5)
-            hint = f"; did you mean '{near[0]}'?" if near else "; see `remotesam schema` for all of them"
-            raise ConfigError(f"unknown setting '{name}'{hint}")
+        if field not in kind.__struct_fields__:
+            raise ConfigError(f"unknown setting '{name}'{_hint(field, kind)}")
         merged[field] = _listed(value) if field in ("tile_size", "bands") else value
     try:
-        return msgspec.convert(merged, Config, strict=False)
+        return msgspec.convert(merged, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(_readable(error)) from None
+
+
+def _hint(field: str, kind: type[Settings]) -> str:
+    """What somebody may have meant by a name that is no setting of this kind of run."""
+    others = {SegmentConfig: "a raster", PanoramaConfig: "a panorama"}
+    for other, what in others.items():
+        if other is not kind and field in other.__struct_fields__:
+            return f"; it has a meaning for {what} only"
+    near = difflib.get_close_matches(field, [*kind.__struct_fields__, *ALIASES], n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else "; see `remotesam schema` for all of them"
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -283,10 +387,15 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {str(name): value for name, value in loaded.items()}
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema of `Config`: types, ranges, defaults and help of every setting."""
-    whole = msgspec.json.schema(Config)
-    definition: dict[str, Any] = whole["$defs"]["Config"]
+def schema(kind: type[Settings] = SegmentConfig) -> dict[str, Any]:
+    """JSON Schema of the settings of a kind of run: types, ranges, defaults and help.
+
+    `x-shared` marks those that every kind of run has.
+    """
+    whole = msgspec.json.schema(kind)
+    definition: dict[str, Any] = whole["$defs"][kind.__name__]
+    for name in Settings.__struct_fields__:
+        definition["properties"][name]["x-shared"] = True
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "remotesam settings",
@@ -294,15 +403,15 @@ def schema() -> dict[str, Any]:
     }
 
 
-def as_dict(config: Config) -> dict[str, Any]:
+def as_dict(config: Settings) -> dict[str, Any]:
     """All settings as JSON-ready values."""
     settings: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
     return settings
 
 
-def stage_settings(config: Config, stage: str) -> dict[str, Any]:
+def stage_settings(config: Settings, stage: str) -> dict[str, Any]:
     """The settings that change the result of one stage (tiles, match, polygons or write)."""
-    properties = schema()["properties"]
+    properties = schema(type(config))["properties"]
     return {
         name: value for name, value in as_dict(config).items() if properties[name].get("x-stage") == stage
     }

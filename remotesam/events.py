@@ -1,25 +1,10 @@
 """Protocol 1: how another program (the QGIS plugin, a script) follows and stops a run.
 
 JSON lines, UTF-8, one object per line, flushed one by one. Standard output carries the protocol and nothing
-else; whatever a library prints goes to standard error. Events of `segment --progress json`:
-
-```
-{"event": "start", "protocol": 1, "version", "pid", "tiles", "model", "output", "live", "layer", "crs"}
-{"event": "stage", "name": "load_model" | "tiles" | "seams" | "polygons" | "write"}
-{"event": "model", "name", "device"}
-{"event": "cluster", "dashboard", "workers"}
-{"event": "tile", "done", "total", "bbox", "segments", "committed", "eta_s", "worker", "worker_rate"}
-{"event": "warning", "code", "message"}
-{"event": "error", "code", "message"}
-{"event": "done" | "cancelled", "partial", "features", "output", "seconds"}
-```
-
-`live` names a growing GeoPackage of provisional polygons (null where there is none), `output` the final file;
-`model` follows when this process has loaded one, with the device it really is on ("cpu", "cuda:0", "mps"):
-there is none when no tile is left to segment, or when the workers of a cluster load their own. `bbox` is
-[west, south, east, north] in the raster's CRS; `worker` who made the tile on a cluster, `worker_rate` how
-many tiles per second it makes (null at first). A reader ignores what it does not know.
-Exit codes: 0 done, 1 error, 2 bad arguments, 3 cancelled with every finished tile kept.
+else; whatever a library prints goes to standard error. The events are the records of this module, each under
+its `event` name with its fields; events of `segment --progress json` and `panorama --progress json` are the
+same. A reader ignores what it does not know.
+Exit codes: 0 done, 1 error, 2 bad arguments, 3 cancelled with every finished unit kept.
 
 The controlling side writes `cancel` and a newline to standard input to stop the run. The end of standard
 input means the same, so an engine never outlives the program that started it.
@@ -38,7 +23,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, BinaryIO, ClassVar, Protocol
+
+from remotesam._version import __version__
 
 PROTOCOL = 1
 """Major version; raised only when an old plugin would misread a new engine."""
@@ -175,6 +163,156 @@ def watch_control(cancel: threading.Event, fd: int = 0) -> threading.Thread:
     return thread
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run begins."""
+
+    event: ClassVar[str] = "start"
+    kind: str
+    """Kind of run: "segment" or "panorama"."""
+    unit: str
+    """What is finished one by one: "tile" or "view"."""
+    tiles: int
+    """How many of them, those of all scales together."""
+    model: str
+    """Name of the model."""
+    output: str
+    """The file that will be written."""
+    live: str | None = None
+    """A growing GeoPackage of provisional polygons."""
+    crs: str | None = None
+    """CRS of the raster."""
+    run_dir: str | None = None
+    """Where finished units are kept."""
+    layer: str = "segments"
+    """Layer of the output."""
+    protocol: int = PROTOCOL
+    """Version of these events."""
+    version: str = __version__
+    """Version of remotesam."""
+    pid: int = field(default_factory=os.getpid)
+    """Process of the engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageBegan:
+    """A stage begins."""
+
+    event: ClassVar[str] = "stage"
+    name: str
+    """Its name in `remotesam.run.layout.STAGES`."""
+    title: str
+    """What people read while it works."""
+    total: int | None = None
+    """Its units, finished ones included; None = it has no parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded:
+    """This process has loaded a model; there is none when no unit is left, or when workers load their own."""
+
+    event: ClassVar[str] = "model"
+    name: str
+    """Name of the model."""
+    device: str
+    """The device it really is on: "cpu", "cuda:0", "mps"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterReady:
+    """Workers of a Dask cluster are at work."""
+
+    event: ClassVar[str] = "cluster"
+    dashboard: str
+    """Address of Dask's dashboard."""
+    workers: int
+    """Worker processes at this moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitDone:
+    """A tile or view is finished, or has failed."""
+
+    event: ClassVar[str] = "tile"
+    done: int
+    """Units finished, those of earlier sessions included."""
+    total: int
+    """Units of the stage."""
+    index: int
+    """Number of the unit."""
+    segments: int
+    """Segments it owns; 0 when it failed."""
+    committed: int
+    """Segments of all finished units."""
+    coverage: float | None
+    """Share 0..1 of their valid pixels that have a label; None while there are none."""
+    eta_s: float | None
+    """Seconds left."""
+    bbox: list[float] | None = None
+    """[west, south, east, north] in the raster's CRS; None for a view."""
+    worker: str = ""
+    """Who made it, on a cluster."""
+    worker_rate: float | None = None
+    """Units per second of that worker; None at first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """A part of another stage is finished."""
+
+    event: ClassVar[str] = "step"
+    done: int
+    """Parts finished."""
+    total: int
+    """Parts of the stage."""
+    eta_s: float | None = None
+    """Seconds left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something the user should know; the run goes on."""
+
+    event: ClassVar[str] = "warning"
+    code: str
+    """What kind of thing, for programs."""
+    message: str
+    """One sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The run is done."""
+
+    event: ClassVar[str] = "done"
+    partial: bool
+    """True = units failed and are missing."""
+    features: int
+    """Polygons written."""
+    output: str
+    """Where."""
+    seconds: float
+    """What the run took."""
+    coverage: float
+    """Share 0..1 of the valid area in a segment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """The user has stopped the run; finished units are kept."""
+
+    event: ClassVar[str] = "cancelled"
+    partial: bool = False
+    """True = `output` holds provisional polygons."""
+    output: str | None = None
+    """A file to look at, if there is one."""
+
+
+Event = Started | StageBegan | ModelLoaded | ClusterReady | UnitDone | StepDone | Warned | Finished | Stopped
+"""Everything a run can say; an error is written by the command line itself: `{"event": "error", "code",
+"message"}`."""
+
+
 PACE_TILES = 20
 """Tiles over which a worker's pace is measured."""
 
@@ -189,6 +327,11 @@ class Listener(Protocol):
 
 def silent(event: str, /, **fields: Any) -> None:
     """Ignore every event."""
+
+
+def tell(listener: Listener, event: Event) -> None:
+    """Pass an event to a listener, as its name and fields."""
+    listener(event.event, **{entry.name: getattr(event, entry.name) for entry in fields(event)})
 
 
 def eta(done: int, total: int, seconds: float) -> float | None:

@@ -14,6 +14,8 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
+from tests.command import Command
+
 UTM = "EPSG:32633"
 NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
 
@@ -113,3 +115,9 @@ def web_server(tmp_path: Path) -> Iterator[str]:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
         server.terminate()
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """`remotesam …` in this process, with captured output."""
+    return Command(capfd)

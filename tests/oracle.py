@@ -10,9 +10,9 @@ import shapely
 
 from remotesam.config import make_config
 from remotesam.pipeline.result import Result
-from remotesam.pipeline.segment import run
+from remotesam.pipeline.segment import segment as segment_raster
 from remotesam.polygons.collect import assemble
-from remotesam.run.job import Job, open_for
+from remotesam.run.job import TileJob, open_for
 from remotesam.run.store import RunStore
 from tests.fakes import ColourSegmenter
 
@@ -31,18 +31,13 @@ def cells(seed: int, height: int, width: int, count: int) -> np.ndarray:
 
 def segment(raster: Path, output: Path, executor: Any = None, **settings: Any) -> Result:
     """A run with the colour segmenter."""
-    more = {
-        name: settings.pop(name) for name in ("resume", "cancel", "listener", "segmenter") if name in settings
-    }
-    config = make_config({**EXACT, **settings})
-    return run(
-        str(raster), str(output), config, executor=executor, **{"segmenter": ColourSegmenter(), **more}
-    )
+    more = {"segmenter": ColourSegmenter(), **EXACT, **settings}
+    return segment_raster(raster, output, executor=executor, **more)
 
 
 def polygons(result: Result, raster: Path, **settings: Any) -> list[bytes]:
     """The segments of a run in pixels, sorted, as bytes."""
     config = make_config({**EXACT, **settings})
-    job = Job(open_for(str(raster), config), result.run_dir, config)
+    job = TileJob(open_for(str(raster), config), result.run_dir, config)
     batches = assemble(job, RunStore(result.run_dir))
     return sorted(shapely.to_wkb(np.concatenate([batch.geometries for batch in batches])).tolist())

@@ -33,6 +33,7 @@ from qgis.PyQt.QtWidgets import (
 
 from . import settings
 from .engine.info import EngineInfo
+from .engine.protocol import stage_title
 from .layers import SourceError, as_displayed, default_output, extent_in_layer, pixel_area
 from .settings import tr
 from .settings_form import SettingsForm
@@ -245,7 +246,7 @@ class SegmentPage(QWidget):
         """Show one event of the engine; unknown ones change nothing."""
         kind = event["event"]
         if kind == "stage":
-            self.status.setText(_STAGES.get(event.get("name"), str(event.get("name", ""))) + "…")
+            self.status.setText(stage_title(event) + "…")
             self.bar.setRange(0, 0)
         elif kind in ("tile", "step") and event.get("total"):
             self.bar.setRange(0, int(event["total"]))
@@ -325,17 +326,6 @@ class SegmentPage(QWidget):
             self._left = max(0.0, self._left - 1.0)
             text += tr(" · about {} left").format(clock(self._left))
         self.time.setText(text + self._device)
-
-
-_STAGES = {
-    "load_model": tr("Loading the model"),
-    "tiles": tr("Segmenting tiles"),
-    "seams": tr("Comparing neighbouring tiles"),
-    "match": tr("Joining segments across tiles"),
-    "merge": tr("Joining segments across tiles"),
-    "polygons": tr("Drawing polygons"),
-    "write": tr("Writing the result"),
-}
 
 
 def clock(seconds: float) -> str:

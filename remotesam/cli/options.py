@@ -7,19 +7,26 @@ from typing import Any, TypeVar
 
 import click
 
-from remotesam.config import Config, make_config, read_config, schema
+from remotesam.config import Kind, Settings, schema, settings_from
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def setting_options(command: Command) -> Command:
-    """Add an option for every field of `Config`, and `--config FILE` for many at once."""
-    for name, about in reversed(schema()["properties"].items()):
-        command = _option(name, about)(command)
-    read = click.option(
-        "--config", "config_file", metavar="FILE", help="YAML file of settings; options on the line win."
-    )
-    return read(command)
+def setting_options(kind: type[Settings]) -> Callable[[Command], Command]:
+    """Add an option for every setting of a kind of run, its own first, and `--config FILE` for many at once."""
+    properties = schema(kind)["properties"]
+    shared = [name for name in properties if name in Settings.__struct_fields__]
+    own = [name for name in properties if name not in Settings.__struct_fields__]
+
+    def add(command: Command) -> Command:
+        for name in reversed([*own, *shared]):
+            command = _option(name, properties[name])(command)
+        read = click.option(
+            "--config", "config_file", metavar="FILE", help="YAML file of settings; options on the line win."
+        )
+        return read(command)
+
+    return add
 
 
 def run_options(unit: str) -> Callable[[Command], Command]:
@@ -47,18 +54,19 @@ def run_options(unit: str) -> Callable[[Command], Command]:
     return add
 
 
-def collect_config(config_file: str | None, given: dict[str, Any]) -> Config:
+def collect_config(kind: type[Kind], config_file: str | None, given: dict[str, Any]) -> Kind:
     """The settings of a command line: the file's, overridden by the options that were given.
 
     Args:
+        kind: of run.
         config_file: path of a YAML file, or None.
         given: values by field name; None = option not given.
 
     Raises:
         ConfigError: an unknown or impossible setting.
     """
-    from_file = read_config(config_file) if config_file else {}
-    return make_config(from_file, **{name: value for name, value in given.items() if value is not None})
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return settings_from(kind, config_file, chosen)
 
 
 def _option(name: str, about: dict[str, Any]) -> Callable[[Command], Command]:
@@ -70,9 +78,9 @@ def _option(name: str, about: dict[str, Any]) -> Callable[[Command], Command]:
         return click.option(
             f"{flag}/{off}", name, default=None, help=f"{text}  [default: {'on' if default else 'off'}]"
         )
-    choices = about.get("enum")
+    choices = _choices(about)
     # click reads ".6" too, which is no number in JSON.
-    kind = click.Choice(choices) if choices else click.FLOAT if about.get("type") == "number" else None
+    kind = click.Choice(choices) if choices else click.FLOAT if _is_number(about) else None
     shown = ",".join(map(str, default)) if isinstance(default, list) else default
     if shown is not None:
         text = f"{text}  [default: {shown}]"
@@ -86,3 +94,13 @@ def _metavar(about: dict[str, Any]) -> str:
     names = {"integer": "N", "number": "X", "string": "TEXT", "array": "N,N"}
     found = next((names[kind["type"]] for kind in kinds if kind.get("type") in names), "VALUE")
     return str(about.get("x-hint", found))
+
+
+def _choices(about: dict[str, Any]) -> list[str] | None:
+    """The words that a setting may have, if it is a choice."""
+    listed = [kind["enum"] for kind in (about, *about.get("anyOf", [])) if "enum" in kind]
+    return [word for word in listed[0] if word is not None] if listed else None
+
+
+def _is_number(about: dict[str, Any]) -> bool:
+    return any(kind.get("type") == "number" for kind in (about, *about.get("anyOf", [])))

@@ -14,17 +14,6 @@ LOG_EVERY_S = 15.0
 """Seconds between progress lines where there is no terminal to draw a bar on."""
 
 
-STAGE_TITLES = {
-    "load_model": "Loading the model",
-    "tiles": "Segmenting tiles",
-    "seams": "Comparing seams",
-    "contacts": "Small segments",
-    "match": "Joining segments",
-    "polygons": "Tracing polygons",
-    "write": "Writing",
-}
-
-
 class Bar:
     """Shows a run on standard error: a live bar on a terminal, a line now and then elsewhere."""
 
@@ -55,7 +44,7 @@ class Bar:
     def __call__(self, event: str, /, **fields: Any) -> None:
         """Take one event of a run."""
         if event == "stage":
-            self._stage(fields["name"], fields.get("total"))
+            self._stage(fields["title"], fields.get("total"))
         elif event in ("tile", "step"):
             self._advance(fields)
         elif event == "cluster":
@@ -64,8 +53,8 @@ class Bar:
         elif event == "warning":
             self._console.print(f"[yellow]warning:[/] {fields['message']}", soft_wrap=True)
 
-    def _stage(self, name: str, total: int | None) -> None:
-        self._title, self._logged = STAGE_TITLES.get(name, name), 0.0
+    def _stage(self, title: str, total: int | None) -> None:
+        self._title, self._logged = title, 0.0
         if self._console.is_terminal:
             if self._task is not None:
                 self._progress.remove_task(self._task)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import importlib
 from typing import Any
 
 import click
 
 from remotesam.errors import RemotesamError
+
+RETRIES = {"segment": "remotesam.pipeline.segment", "panorama": "remotesam.panorama.segment"}
+"""Module of each kind of run; its `retry` continues one."""
 
 
 @click.group()
@@ -20,10 +23,11 @@ def run() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(directory: str, as_json: bool) -> None:
     """Say how far the run in DIRECTORY has come and which tiles failed."""
+    from remotesam.run.records import encode
     from remotesam.run.status import describe, run_status
 
     found = run_status(directory)
-    click.echo(json.dumps(found, indent=1) if as_json else describe(found))
+    click.echo(encode(found).decode() if as_json else describe(found))
 
 
 @run.command("retry-failed")
@@ -31,18 +35,22 @@ def status(directory: str, as_json: bool) -> None:
 @click.option("--workers", metavar="auto|N|gpu", help="As in `segment`; default: as the run was started.")
 @click.option("--scheduler", metavar="tcp://…|FILE", help="As in `segment`; default: as the run was started.")
 def retry_failed(directory: str, workers: str | None, scheduler: str | None) -> None:
-    """Segment the failed tiles of the run in DIRECTORY again, then write its output anew."""
+    """Segment what failed in the run in DIRECTORY again, then write its output anew."""
     from remotesam.cli.segment import followed
-    from remotesam.pipeline.segment import retry
+    from remotesam.run.options import RunOptions
+    from remotesam.run.store import RunStore
 
     given = {"workers": workers, "scheduler": scheduler}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    kind = RunStore(directory).manifest().kind
+    retry = importlib.import_module(RETRIES[kind]).retry
     with followed("bar", None) as (listener, cancel):
-        result = retry(directory, listener=listener, cancel=cancel, **settings)
-    click.echo(f"{result.stats['segments']} segments → {result.output}")
+        result = retry(directory, RunOptions(listener=listener, cancel=cancel), **settings)
+    click.echo(f"{result.stats.segments} segments → {result.output}")
     if result.failed:
         raise RemotesamError(
-            f"{len(result.failed)} tiles failed again; see `remotesam run status {directory}`"
+            f"{len(result.failed)} of {result.stats.units} failed again; "
+            f"see `remotesam run status {directory}`"
         )
 
 

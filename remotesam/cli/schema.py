@@ -6,10 +6,14 @@ import json
 
 import click
 
+KINDS = ("segment", "panorama")
+
 
 @click.command("schema")
-def show_schema() -> None:
-    """Print the JSON Schema of all settings."""
-    from remotesam.config import schema
+@click.argument("kind", type=click.Choice(KINDS), default=KINDS[0])
+def show_schema(kind: str) -> None:
+    """Print the JSON Schema of the settings of a KIND of run. [default: segment]"""
+    from remotesam.config import PanoramaConfig, SegmentConfig, schema
 
-    click.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
+    found = schema(SegmentConfig if kind == "segment" else PanoramaConfig)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False))

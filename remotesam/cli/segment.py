@@ -12,6 +12,7 @@ import click
 
 from remotesam.cli.options import collect_config, run_options, setting_options
 from remotesam.cli.progress_bar import Bar
+from remotesam.config import SegmentConfig
 from remotesam.errors import RemotesamError
 from remotesam.events import Listener, duration, silent
 
@@ -25,7 +26,7 @@ from remotesam.events import Listener, duration, silent
 @click.option("--preview", metavar="FILE", help="Also write a picture of the segments beside the image.")
 @click.option("--report", metavar="FILE", help="Also write an HTML report.")
 @run_options("tiles")
-@setting_options
+@setting_options(SegmentConfig)
 def segment(
     raster: str,
     output: str,
@@ -43,31 +44,28 @@ def segment(
 
     RASTER is anything that GDAL reads: GeoTIFF, COG, VRT, PNG, JPEG; a local path, /vsi… or http(s) address.
     """
-    config = collect_config(config_file, given)
+    config = collect_config(SegmentConfig, config_file, given)
     with followed(progress, control) as (listener, cancel):
+        from remotesam.pipeline.outputs import Outputs
         from remotesam.pipeline.segment import run
+        from remotesam.run.options import RunOptions
 
         result = run(
             raster,
-            output,
             config,
-            labels=labels,
-            preview=preview,
-            report=report,
-            run_dir=run_dir,
-            resume=resume,
-            listener=listener,
-            cancel=cancel,
-            live=progress == "json",
+            Outputs(polygons=output, labels=labels, preview=preview, report=report),
+            RunOptions(
+                run_dir=run_dir, resume=resume, listener=listener, cancel=cancel, live=progress == "json"
+            ),
         )
     if progress == "bar":
         click.echo(
-            f"{result.stats['segments']} segments, {result.coverage:.1%} of the valid area, in "
-            f"{duration(result.stats['seconds'])} → {result.output}"
+            f"{result.stats.segments} segments, {result.coverage:.1%} of the valid area, in "
+            f"{duration(result.stats.seconds)} → {result.output}"
         )
     if result.failed:
         raise RemotesamError(
-            f"{len(result.failed)} of {result.stats['tiles']} tiles failed (first: {result.failed[0]}); the "
+            f"{len(result.failed)} of {result.stats.units} tiles failed (first: {result.failed[0]}); the "
             f"rest is in {result.output}; see `remotesam run status {result.run_dir}`"
         )
 
@@ -76,12 +74,12 @@ def segment(
 @click.argument("raster")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--no-probe", is_flag=True, help="Do not segment one tile to estimate the time.")
-@setting_options
+@setting_options(SegmentConfig)
 def plan(raster: str, as_json: bool, no_probe: bool, config_file: str | None, **given: Any) -> None:
     """Say what a run over RASTER would take, before any work is done."""
     from remotesam.pipeline.plan import describe, preflight
 
-    found = preflight(raster, collect_config(config_file, given), probe=not no_probe)
+    found = preflight(raster, collect_config(SegmentConfig, config_file, given), probe=not no_probe)
     if as_json:
         import json
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from remotesam.grid import Tile, TileGrid
 from remotesam.merge.scales import Choice, Contribution
 from remotesam.merge.tile_seamlines import read_seamlines, taken_from
-from remotesam.run.job import Job
+from remotesam.run.job import TileJob
 from remotesam.run.layout import LUT_NAME, OFFSETS_NAME, SHARED_NAME, labels_name
 from remotesam.run.store import RunStore, decode_labels
 from remotesam.windows import Window
@@ -124,7 +124,7 @@ class FusedLabels:
         return labels
 
 
-def labels_of(job: Job) -> LabelReader:
+def labels_of(job: TileJob) -> LabelReader:
     """The final labels of a run whose match, and whose choices between scales, are done."""
     scales = [FinalLabels(RunStore(one.run_url), one.grid) for one in job.scales()]
     if len(scales) == 1:

@@ -16,7 +16,7 @@ from remotesam.merge.final_labels import FinalLabels
 from remotesam.merge.fragments import Decision, contacts, decide, small_segments
 from remotesam.merge.task import read_edges
 from remotesam.merge.tile_seamlines import ReadSeamlines, owned_segments, read_seamlines
-from remotesam.run.job import Job, WorkerContext
+from remotesam.run.job import TileJob, WorkerContext
 from remotesam.run.layout import (
     LUT_NAME,
     OFFSETS_NAME,
@@ -25,18 +25,19 @@ from remotesam.run.layout import (
     SUMMARY_NAME,
     contacts_name,
 )
+from remotesam.run.records import LongComponent, MatchSummary
 from remotesam.run.store import RunStore
 
 MAX_SPAN = 64
 """Components in more tiles than this are named in the summary: a river, or joins gone wrong."""
 
 
-def find_contacts(context: WorkerContext, index: int) -> int:
+def find_contacts(context: WorkerContext[TileJob], index: int) -> int:
     """Task: which segments the small ones of a tile touch, written to the run."""
-    core = context.grid[index].core
+    core = context.job.grid[index].core
     spec = context.raster.spec
     small = np.frombuffer(context.store.get(SMALL_NAME), "<i8")
-    labels = FinalLabels(context.store, context.grid)
+    labels = FinalLabels(context.store, context.job.grid)
     here = np.intersect1d(np.concatenate([labels.of_tile(index), labels.shared(index)]), small)
     pairs = np.empty((0, 2), np.int64)
     if len(here):
@@ -45,17 +46,17 @@ def find_contacts(context: WorkerContext, index: int) -> int:
     return len(pairs)
 
 
-def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
+def match(job: TileJob, each_unit: Callable[[str, Any], None]) -> MatchSummary:
     """Join the segments of all tiles and write their final ids.
 
     Everything here follows the number of joins and of small segments, not the area.
 
     Args:
         job: the run; its seams are finished.
-        each_tile: runs a task over all tiles under a stage name.
+        each_unit: runs a task over all tiles under a stage name.
 
     Returns:
-        The summary: segments, joins, refused joins, fragments absorbed and removed, long components.
+        What was found.
     """
     store, grid, config = RunStore(job.run_url), job.grid, job.config
     read = [read_edges(store, index) for index in range(len(grid))]
@@ -71,7 +72,7 @@ def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
     if len(small.ids):
         _write_lut(store, grid, joined)
         store.put(SMALL_NAME, small.ids.astype("<i8").tobytes())
-        each_tile("contacts", find_contacts)
+        each_unit("contacts", find_contacts)
         touching = [
             np.frombuffer(store.get(contacts_name(i)), "<i8").reshape(-1, 2) for i in range(len(grid))
         ]
@@ -83,16 +84,16 @@ def match(job: Job, each_tile: Callable[[str, Any], None]) -> dict[str, Any]:
         )
     final = joined.absorb(decision.absorbed, decision.hosts, decision.removed)
     _write_lut(store, grid, final)
-    summary = {
-        "segments": final.count,
-        "tile_segments": int(sum(counts)),
-        "joins": len(edges),
-        "refused_joins": joined.refused,
-        "absorbed": len(decision.absorbed),
-        "removed": len(decision.removed),
-        "long": [{"tile": c.key >> 32, "tiles": c.tiles, "segments": c.segments} for c in joined.long],
-    }
-    store.put_json(SUMMARY_NAME, summary)
+    summary = MatchSummary(
+        segments=final.count,
+        tile_segments=int(sum(counts)),
+        joins=len(edges),
+        refused_joins=joined.refused,
+        absorbed=len(decision.absorbed),
+        removed=len(decision.removed),
+        long=[LongComponent(tile=c.key >> 32, tiles=c.tiles, segments=c.segments) for c in joined.long],
+    )
+    store.put_record(SUMMARY_NAME, summary)
     return summary
 
 

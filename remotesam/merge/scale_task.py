@@ -13,8 +13,9 @@ from remotesam.merge.attributes import Attributes
 from remotesam.merge.final_labels import FinalLabels, FusedLabels, choice_name, read_choice, write_choice
 from remotesam.merge.scales import COARSE, PairStatistics, choose, pair_statistics
 from remotesam.merge.tile_seamlines import owned_segments
-from remotesam.run.job import Job, WorkerContext
-from remotesam.run.runner import Runner, each_tile
+from remotesam.run.job import TileJob, WorkerContext
+from remotesam.run.records import ScaleShare
+from remotesam.run.runner import Runner, each_unit
 from remotesam.run.store import RunStore
 
 SEGMENTS_NAME = "fused/segments.arrow"
@@ -24,22 +25,22 @@ _COLUMNS = ("score", "stability", "pass", "tile", "tiles", "touches_seam", "scal
 _STATISTICS = ("coarse", "fine", "pixels", "sums", "squares")
 
 
-def fuse_scales(job: Job, store: RunStore, runner: Runner) -> list[dict[str, Any]]:
+def fuse_scales(job: TileJob, store: RunStore, runner: Runner) -> list[ScaleShare]:
     """Decide between the scales of a run and write the choices and the attributes of what stays.
 
     The coarsest scale is combined with the next finer one, the result with the next, and so on.
 
     Returns:
-        For each scale, coarsest first: tile_size, segments and pixels in the result, offered segments.
+        What each scale contributed, coarsest first.
     """
     scales = job.scales()
     total = len(job.grid)
     columns = segment_columns(scales[0])
-    report: list[dict[str, Any]] = []
+    offered: list[int] = []
     for step, scale in enumerate(scales[1:], start=1):
         finer = segment_columns(scale)
         if not store.exists(choice_name(step)):
-            each_tile(job, runner, statistics_stage(step), partial(sum_colours, step))
+            each_unit(job, runner, "colours", partial(sum_colours, step), statistics_folder(step))
             parts = [_read_statistics(store, step, index) for index in range(total)]
             quality = [np.maximum(c["score"] * c["stability"], 1e-6) for c in (columns, finer)]
             write_choice(store, step, choose(PairStatistics.merge(parts), *quality))
@@ -47,33 +48,31 @@ def fuse_scales(job: Job, store: RunStore, runner: Runner) -> list[dict[str, Any
         from_coarse, old = choice.origin[1:] == COARSE, choice.old[1:] - 1
         columns = {name: _picked(from_coarse, old, columns[name], finer[name]) for name in _COLUMNS}
         columns["area_px"] = choice.pixels[1:]
-        report = [{"offered": choice.coarse.offered}] if step == 1 else report
-        report.append({"offered": choice.fine.offered})
-    for entry, scale in zip(report, scales, strict=True):
+        offered = [choice.coarse.offered] if step == 1 else offered
+        offered.append(choice.fine.offered)
+    report = []
+    for scale, offer in zip(scales, offered, strict=True):
         size = max(scale.config.tile_size)
         mine = columns["scale"] == size
-        entry |= {
-            "tile_size": size,
-            "segments": int(mine.sum()),
-            "pixels": int(columns["area_px"][mine].sum()),
-        }
+        pixels = int(columns["area_px"][mine].sum())
+        report.append(ScaleShare(tile_size=size, offered=offer, segments=int(mine.sum()), pixels=pixels))
     store.put_table(SEGMENTS_NAME, pa.table(columns))
     return report
 
 
-def sum_colours(step: int, context: WorkerContext, index: int) -> int:
+def sum_colours(step: int, context: WorkerContext[TileJob], index: int) -> int:
     """Task: colour sums of one tile for every pair of a segment so far and one of the next finer scale."""
-    store, core = context.store, context.grid[index].core
+    store, core = context.store, context.job.grid[index].core
     readers = [FinalLabels(RunStore(one.run_url), one.grid) for one in context.job.scales()[: step + 1]]
     choices = [read_choice(store, earlier) for earlier in range(1, step)]
     coarse = FusedLabels(readers[:step], choices).read(core)
     found = pair_statistics(coarse, readers[step].read(core), context.raster.read(core).image)
     sums = {name: getattr(found, name) for name in _STATISTICS}
-    store.put_arrays(f"{statistics_stage(step)}/{index}.arrow", sums)
+    store.put_arrays(f"{statistics_folder(step)}/{index}.arrow", sums)
     return len(found.pixels)
 
 
-def segment_columns(job: Job) -> dict[str, NDArray[Any]]:
+def segment_columns(job: TileJob) -> dict[str, NDArray[Any]]:
     """Attributes of every segment of one scale, in the order of ids."""
     store, grid = RunStore(job.run_url), job.grid
     final, gathered = FinalLabels(store, grid), Attributes(max(job.config.tile_size))
@@ -84,13 +83,13 @@ def segment_columns(job: Job) -> dict[str, NDArray[Any]]:
     return gathered.take(gathered.ids())
 
 
-def statistics_stage(step: int) -> str:
-    """Name of the stage, and folder, of the colour sums for scale `step`."""
+def statistics_folder(step: int) -> str:
+    """Where the colour sums for scale `step` lie in the run."""
     return f"fused/colours-{step}"
 
 
 def _read_statistics(store: RunStore, step: int, index: int) -> PairStatistics:
-    arrays, _ = store.get_arrays(f"{statistics_stage(step)}/{index}.arrow")
+    arrays, _ = store.get_arrays(f"{statistics_folder(step)}/{index}.arrow")
     return PairStatistics(**arrays)
 
 

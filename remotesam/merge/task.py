@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from remotesam.config import Config
+from remotesam.config import SegmentConfig
 from remotesam.grid import Tile, strip
 from remotesam.merge.components import Edges
 from remotesam.merge.evidence import contact_evidence, facing_lines, strip_evidence
 from remotesam.merge.joins import Joins, join_contact, join_overlap
 from remotesam.merge.tile_seamlines import TileSeamlines, find_seamlines, write_seamlines
-from remotesam.run.job import WorkerContext
-from remotesam.run.layout import labels_name, read_summary, seams_name, segments_name
-from remotesam.run.store import RunStore, decode_labels
+from remotesam.run.job import TileJob, WorkerContext
+from remotesam.run.layout import labels_name, seams_name, segments_name
+from remotesam.run.records import SeamsSummary, UnitSummary
+from remotesam.run.store import RunStore, decode_labels, summary_of
 from remotesam.windows import Window
 
 _COLUMNS = ("key_a", "key_b", "score", "area", "kind")
@@ -41,7 +41,7 @@ class SegmentedTile:
         return decode_labels(self.compressed, window.relative_to(self.tile.chip))
 
 
-def match_seams(context: WorkerContext, index: int) -> int:
+def match_seams(context: WorkerContext[TileJob], index: int) -> int:
     """Compare one tile with its neighbours and write the joins and the lines between them to the run.
 
     A tile that failed has no labels and joins nothing.
@@ -49,7 +49,7 @@ def match_seams(context: WorkerContext, index: int) -> int:
     Returns:
         The number of joins.
     """
-    grid = context.grid
+    grid = context.job.grid
     config = context.job.config
     tile = _open(context.store, grid[index])
     edges, line = Edges.concatenate([]), TileSeamlines()
@@ -61,14 +61,12 @@ def match_seams(context: WorkerContext, index: int) -> int:
             line = find_seamlines(tile, found, grid, config.padding)
     write_seamlines(context.store, index, line)
     table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
-    summary = {"segments": tile.n_core if tile else 0}
-    context.store.put_table(
-        seams_name(index), table.replace_schema_metadata({"summary": json.dumps(summary)})
-    )
+    summary = SeamsSummary(segments=tile.n_core if tile else 0)
+    context.store.put_table(seams_name(index), table, summary)
     return len(edges)
 
 
-def join(one: SegmentedTile, other: SegmentedTile, config: Config) -> Joins:
+def join(one: SegmentedTile, other: SegmentedTile, config: SegmentConfig) -> Joins:
     """The joins of two neighbouring tiles by the configured strategy.
 
     Without padding there is no strip to look at; `overlap` then means `mutual-best`, the only contact
@@ -101,14 +99,16 @@ def join(one: SegmentedTile, other: SegmentedTile, config: Config) -> Joins:
 def read_edges(store: RunStore, index: int) -> tuple[Edges, int]:
     """What `match_seams` wrote for a tile: its edges, and its number of labels that own core pixels."""
     table = store.get_table(seams_name(index))
-    return Edges(**{name: table[name].to_numpy() for name in _COLUMNS}), read_summary(table)["segments"]
+    return Edges(**{name: table[name].to_numpy() for name in _COLUMNS}), summary_of(
+        table, SeamsSummary
+    ).segments
 
 
 def _open(store: RunStore, tile: Tile) -> SegmentedTile | None:
     if not store.exists(segments_name(tile.index)):
         return None
     table = store.get_table(segments_name(tile.index))
-    n_core = read_summary(table)["segments"]
+    n_core = summary_of(table, UnitSummary).segments
     return SegmentedTile(tile, n_core, table["area"].to_numpy(), store.get(labels_name(tile.index)))
 
 

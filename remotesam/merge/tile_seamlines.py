@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from remotesam.grid import Tile, TileGrid
 from remotesam.merge.joins import Joins
 from remotesam.merge.seamlines import Offsets, Strip, seamline, with_joins
-from remotesam.run.layout import read_summary, seamlines_name, segments_name
-from remotesam.run.store import RunStore
+from remotesam.run.layout import seamlines_name, segments_name
+from remotesam.run.records import UnitSummary
+from remotesam.run.store import RunStore, summary_of
 from remotesam.windows import Window
 
 Ints = NDArray[np.int64]
@@ -123,7 +124,7 @@ def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadSeamli
         read: gives the lines of a tile.
     """
     table = store.get_table(segments_name(index))
-    table = table.slice(0, read_summary(table)["segments"])
+    table = table.slice(0, summary_of(table, UnitSummary).segments)
     areas = table["core_area"].to_numpy().copy()
     for source in grid.before(index):
         found = read(source)

@@ -5,28 +5,31 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.config import Config, make_config
+from remotesam.config import PanoramaConfig, settings_from
 from remotesam.errors import Cancelled, InputError
-from remotesam.events import Listener, silent
+from remotesam.events import Listener, ModelLoaded, StageBegan, Started, StepDone, silent, tell
 from remotesam.panorama.locate import Place
 from remotesam.panorama.outlines import trace_picture
+from remotesam.panorama.outputs import check_output
 from remotesam.panorama.segment import (
-    PanoramaExtras,
-    PanoramaOptions,
+    PanoramaOutputs,
     PanoramaResult,
-    check_request,
+    layout_of,
     open_panorama,
-    start_fields,
+    resolved,
+    tell_finished,
     write_panorama,
 )
+from remotesam.run.layout import STAGES
+from remotesam.run.records import RunStatistics
 from remotesam.sphere.cleanup import clean, renumber
-from remotesam.sphere.layouts import Layout, views
+from remotesam.sphere.layouts import Layout
 from remotesam.sphere.objects import measure
 from remotesam.sphere.run_lengths import find_runs
 from remotesam.sphere.sampler import Sampler
@@ -58,14 +61,12 @@ def parse_click(text: str) -> Point:
 
 def segment_clicked(
     image: str,
-    output: str,
+    outputs: PanoramaOutputs,
     clicks: Sequence[Point] = (),
     pixel_clicks: Sequence[Point] = (),
     *,
     memory: bool = True,
-    config: Config | None = None,
-    options: PanoramaOptions | None = None,
-    extras: PanoramaExtras | None = None,
+    config: PanoramaConfig | Mapping[str, Any] | None = None,
     listener: Listener = silent,
     cancel: threading.Event | None = None,
     predictor: VideoPredictor | None = None,
@@ -78,13 +79,12 @@ def segment_clicked(
 
     Args:
         image: an equirectangular picture.
-        output: file to make, as for `remotesam.panorama.segment.segment_panorama`.
+        outputs: files to make.
         clicks: (longitude, latitude, on the object), degrees in the frame of the result.
         pixel_clicks: (x, y, on the object) in pixels of the picture.
         memory: False segments each view that sees a positive click alone, for comparison.
-        config: `model`, `device`, `simplify` and `min_area` (px of a view) are used.
-        options: views (SAP's by default) and coordinates.
-        extras: further files.
+        config: `model`, `device`, `simplify`, `min_area` (px of a view) and those of the views are used; the
+            layout is SAP's by default.
         listener: is told what happens.
         cancel: set it to stop at the next view.
         predictor: a video predictor of your own; default is made of `config.model`.
@@ -92,27 +92,26 @@ def segment_clicked(
     Raises:
         RemotesamError: with one line for the user.
     """
-    config, extras = config or make_config(), extras or PanoramaExtras()
-    options = options or PanoramaOptions(views="sap")
     started = time.perf_counter()
-    check_request(config, options, output)
-    raster, place = open_panorama(image, config, options, extras)
-    layout = views(
-        place.grid.full_width, options.views, view_size=options.view_size, fov=options.fov, pad=options.pad
-    )
+    config = resolved(settings_from(PanoramaConfig, config, {}), outputs, views_by_default="sap")
+    check_output(outputs.polygons, config.coords or "lonlat")
+    raster, place = open_panorama(image, config, outputs)
+    layout = layout_of(config, place.grid)
     points = _camera_clicks(place, clicks, pixel_clicks)
     steps = _steps(layout, points, memory=memory)
     if predictor is None:
         from remotesam.segmenter.loading import load_video
 
-        listener("stage", name="load_model", total=None)
+        tell(listener, StageBegan(name="load_model", title=STAGES["load_model"].title))
         predictor = load_video(config.model, device=config.device)
-        listener("model", name=config.model, device=str(next(predictor.parameters()).device))
+        device = str(next(predictor.parameters()).device)
+        tell(listener, ModelLoaded(name=config.model, device=device))
     chip = raster.read(raster.spec.window)
     sampler = Sampler(chip.image, place.grid, None if chip.valid.all() else chip.valid)
     total = sum(len(order) for order, _ in steps)
-    listener("start", **start_fields(config.model, output, total))
-    listener("stage", name="tiles", total=total)
+    begun = Started(kind="click", unit="view", tiles=total, model=config.model, output=outputs.polygons)
+    tell(listener, begun)
+    tell(listener, StageBegan(name="tiles", title="Following the object", total=total))
     logits: dict[int, NDArray[np.float16]] = {}
     doubted = 0
     agreement = Agreement()
@@ -125,8 +124,8 @@ def segment_clicked(
                 logits[index] = values
             else:
                 doubted += 1
-            listener("step", done=len(logits) + doubted, total=total, eta_s=None)
-    grid = place.result_grid(turned=options.coords == "lonlat")
+            tell(listener, StepDone(done=len(logits) + doubted, total=total))
+    grid = place.result_grid(turned=config.coords == "lonlat")
     fused = fuse_logits(layout, grid, logits.get)
     runs = find_runs((fused > 0).astype(np.int32), grid)
     focal = layout.views[0].focal
@@ -135,18 +134,18 @@ def segment_clicked(
     if not labels.any():
         raise InputError("nothing was found at the click; click elsewhere, or use a larger model")
     objects = measure(find_runs(labels, grid), *trace_picture(labels, config.simplify))
-    write_panorama(raster, place, labels, objects, output, options, extras, config)
-    share = float(objects.columns["area_sr"].sum()) / (4 * np.pi)
-    stats: dict[str, Any] = {
-        "views": total,
-        "views_doubted": doubted,
-        "clicks": len(points),
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    listener(
-        "done", partial=False, features=len(objects), output=output, seconds=stats["seconds"], coverage=share
+    write_panorama(raster, place, labels, objects, outputs, config)
+    stats = RunStatistics(
+        units=total,
+        segments=len(objects),
+        coverage=float(objects.columns["area_sr"].sum()) / (4 * np.pi),
+        seconds=round(time.perf_counter() - started, 2),
+        stages={},
+        clicks=len(points),
+        views_doubted=doubted,
     )
-    return PanoramaResult(output, objects, labels, "", share, stats, [])
+    tell_finished(listener, stats, outputs.polygons, partial=False)
+    return PanoramaResult(outputs.polygons, objects, labels, "", stats, [])
 
 
 def _camera_clicks(place: Place, clicks: Sequence[Point], pixel_clicks: Sequence[Point]) -> list[Click]:

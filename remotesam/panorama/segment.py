@@ -1,4 +1,4 @@
-"""Segment everything on a 360° panorama: the run of `remotesam.pipeline.segment` with views instead of tiles.
+"""Segment everything on a 360° panorama: the run of `remotesam.pipeline` with views instead of tiles.
 
 Views are segmented by the same multi-pass engine on the same executors, joined by what they say about the
 directions that two of them see, put together as one equirectangular label picture, cleaned up on the sphere
@@ -10,23 +10,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from remotesam._version import __version__
-from remotesam.config import Config, as_dict, make_config, stage_settings
-from remotesam.errors import Cancelled, ConfigError, InputError, TileError
-from remotesam.events import PROTOCOL, Listener, silent
+from remotesam.config import PanoramaConfig, as_dict, make_panorama_config, settings_from
+from remotesam.errors import Cancelled
+from remotesam.events import Finished, Listener, Stopped, Warned, silent, tell
 from remotesam.files import write_whole
 from remotesam.merge.components import Components, Edges, components
-from remotesam.panorama.annotations import Coordinates
 from remotesam.panorama.attributes import scores
 from remotesam.panorama.locate import Place, frame_crs, locate
 from remotesam.panorama.outlines import trace_picture
@@ -39,54 +38,51 @@ from remotesam.panorama.outputs import (
     write_world_file,
 )
 from remotesam.panorama.page import look_around_page
-from remotesam.panorama.tasks import PanoramaJob, match_view, read_edges, read_lines, read_view, segment_view
-from remotesam.run.executors import Outcome
+from remotesam.panorama.tasks import PanoramaJob, match_view, read_edges, read_lines, read_view
+from remotesam.raster.reader import Raster
 from remotesam.run.job import open_for
-from remotesam.run.layout import read_summary, segments_name
-from remotesam.run.runner import Runner, must_succeed, run_stage, runner_for
+from remotesam.run.layout import WRITTEN_NAME, segments_name
+from remotesam.run.options import RunOptions
+from remotesam.run.records import RunStatistics, UnitSummary
+from remotesam.run.runner import (
+    ModelMark,
+    Runner,
+    announce,
+    must_succeed,
+    run_stage,
+    runner_for,
+    segment_units,
+    start_run,
+    timed,
+)
 from remotesam.run.store import RunStore
-from remotesam.segmenter import checkpoints
 from remotesam.segmenter.protocol import Segmenter
 from remotesam.sphere.cleanup import clean, renumber
 from remotesam.sphere.equirect import Equirect
-from remotesam.sphere.layouts import LayoutName, views
+from remotesam.sphere.layouts import Layout, views
 from remotesam.sphere.mosaic import assemble
 from remotesam.sphere.objects import SphereObjects, measure
 from remotesam.sphere.run_lengths import find_runs
+from remotesam.tiles.task import segment_unit
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from remotesam.raster.reader import Raster
+Name = str | os.PathLike[str]
 
 KEPT_VIEWS = 40
 """Label maps of views kept in memory while the picture is put together: 4 MB each at 1024 px."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PanoramaOptions:
-    """What a panorama run has beyond the settings of `Config`."""
-
-    views: LayoutName = "rings"
-    """Layout of the views."""
-    view_size: int = 1024
-    """Side of a view, px."""
-    fov: float | None = None
-    """Field of view, degrees; None = native resolution, see `remotesam.sphere.layouts.views`."""
-    pad: float = 0.10
-    """Context on each side of a view as a share of its side."""
-    coords: Coordinates = "lonlat"
-    """Coordinates of the result: degrees, or pixels of the picture (y down)."""
-    heading: float | None = None
-    """Compass direction of the picture's middle column, degrees; None = what its metadata say, else 0."""
-    earth: bool = False
-    """The picture is a map of the earth without georeferencing: the result is WGS 84."""
+DOCUMENTS_IN_PIXELS = (".coco.json", ".labelme.json")
+"""Outputs whose coordinates are pixels unless something else is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PanoramaExtras:
-    """Further files to write; None = not wanted."""
+class PanoramaOutputs:
+    """Where the files of a run go; None = not wanted."""
 
+    polygons: str
+    """The polygon file: .geojson, .gpkg, .parquet, .fgb, …, .coco.json, .labelme.json."""
     labels: str | None = None
     """Label raster, a Cloud Optimized GeoTIFF in degrees."""
     preview: str | None = None
@@ -109,116 +105,184 @@ class PanoramaResult:
     """(H, W) ids on `objects.grid`, 0 = none."""
     run_dir: str
     """Where finished views are kept."""
-    coverage: float
-    """Share 0..1 of the valid solid angle that lies in a segment."""
-    stats: dict[str, Any]
+    stats: RunStatistics
     """Counts, and seconds by stage."""
     failed: list[int]
     """Views that could not be segmented."""
 
+    @property
+    def coverage(self) -> float:
+        """Share 0..1 of the valid solid angle that lies in a segment."""
+        return self.stats.coverage
+
 
 def segment_panorama(
-    image: str,
-    output: str,
+    image: Name,
+    output: Name,
     *,
-    config: Config | None = None,
-    options: PanoramaOptions | None = None,
-    extras: PanoramaExtras | None = None,
-    run_dir: str | None = None,
+    config: Name | Mapping[str, Any] | PanoramaConfig | None = None,
+    labels: Name | None = None,
+    preview: Name | None = None,
+    page: Name | None = None,
+    world_file: bool = False,
+    run_dir: Name | None = None,
     resume: bool = True,
+    executor: Client | str | None = None,
+    segmenter: Segmenter | None = None,
     listener: Listener = silent,
     cancel: threading.Event | None = None,
-    segmenter: Segmenter | None = None,
-    executor: Client | str | None = None,
+    **settings: Any,
 ) -> PanoramaResult:
     """Segment everything on a panorama and write its polygons.
 
     Args:
         image: an equirectangular picture, whole (2:1) or partial with GPano metadata.
         output: file to make: .geojson, .gpkg, .parquet, .fgb, …, .coco.json, .labelme.json.
-        config: model and passes; tile size, padding, extent and destination CRS have no meaning here.
-        options: views and coordinates.
-        extras: further files.
+        config: a YAML file, a mapping of settings, or ready settings.
+        labels: label raster to write as well.
+        preview: picture to write as well.
+        page: HTML page to look around in, to write as well.
+        world_file: write a world file beside the panorama itself.
         run_dir: where finished views are kept; default is beside the output.
         resume: continue the run that is there, if it is the same; False discards it.
-        listener: is on_outcome what happens, see `remotesam.events`.
-        cancel: set it to stop at the next pass.
-        segmenter: a model of your own; default is `config.model`.
-        executor: a Dask client, or "dask", "threads" or "serial"; default is chosen by `config.workers`.
+        executor: a Dask client, or "dask", "threads" or "serial"; default follows the setting `workers`.
+        segmenter: a model of your own; default is the setting `model`.
+        listener: called with progress events, see `remotesam.events`.
+        cancel: set it from another thread to stop.
+        **settings: any setting (see `remotesam schema panorama`), e.g. `view_size=512, views="sap"`.
 
     Raises:
         RemotesamError: with one line for the user; finished views are on disk.
     """
-    config, options, extras = (
-        config or make_config(),
-        options or PanoramaOptions(),
-        extras or PanoramaExtras(),
+    outputs = PanoramaOutputs(
+        polygons=os.fspath(output),
+        labels=_text(labels),
+        preview=_text(preview),
+        page=_text(page),
+        world_file=world_file,
     )
+    options = RunOptions(
+        run_dir=_text(run_dir),
+        resume=resume,
+        listener=listener,
+        cancel=cancel or threading.Event(),
+        segmenter=segmenter,
+        executor=executor,
+    )
+    return run(os.fspath(image), settings_from(PanoramaConfig, config, settings), outputs, options)
+
+
+def _text(name: Name | None) -> str | None:
+    return None if name is None else os.fspath(name)
+
+
+def run(image: str, config: PanoramaConfig, outputs: PanoramaOutputs, options: RunOptions) -> PanoramaResult:
+    """Segment everything on a panorama and write its polygons.
+
+    Args:
+        image: an equirectangular picture.
+        config: all settings.
+        outputs: files to write.
+        options: how the run is carried out.
+
+    Raises:
+        RemotesamError: with one line for the user; finished views are on disk.
+    """
     started = time.perf_counter()
-    check_request(config, options, output)
-    raster, place = open_panorama(image, config, options, extras)
-    layout = views(
-        place.grid.full_width, options.views, view_size=options.view_size, fov=options.fov, pad=options.pad
+    config = resolved(config, outputs, views_by_default="rings")
+    check_output(outputs.polygons, config.coords or "lonlat")
+    raster, place = open_panorama(image, config, outputs)
+    job = PanoramaJob(
+        raster, options.directory(outputs.polygons), config, place.grid, layout_of(config, place.grid)
     )
-    run_dir = run_dir or str(Path(output).with_suffix(".remotesam"))
-    store = RunStore(run_dir)
-    job = PanoramaJob(raster, run_dir, config, place.grid, layout)
-    name = config.model if segmenter is None else segmenter.name
-    store.start(_manifest(job, options, output, segmenter), resume=resume)
-    cancel = cancel or threading.Event()
-    unfinished = len(store.finished("tiles")) < len(layout)
+    store, model = RunStore(job.run_url), ModelMark.of(config, options)
+    grid = place.grid
+    identity = {"place": f"{grid.left} {grid.top} of {grid.full_width}×{grid.full_height}"}
+    start_run(job, model, options, outputs=asdict(outputs), units={"": job.units}, identity=identity)
+    announce(job, model, options)
+    unfinished = len(store.finished("tiles")) < job.units
     try:
-        with runner_for(job, segmenter, cancel, listener, executor, model=unfinished) as runner:
+        with runner_for(job, options, options.executor, model=unfinished) as runner:
             work = _Work(job, store, runner)
-            listener("start", run_dir=run_dir, **start_fields(name, output, len(layout)))
-            valid = work.segment()
+            work.segment()
             joined, edges = work.join()
+            labels, objects = work.draw(joined, edges, place.result_grid(turned=config.coords == "lonlat"))
+            runner.begin("write")
+            with timed(work.seconds, "write"):
+                write_panorama(raster, place, labels, objects, outputs, config)
     except Cancelled:
-        listener("cancelled", partial=False, output=None)
+        tell(options.listener, Stopped())
         raise
-    labels, objects = work.draw(joined, edges, place.result_grid(turned=options.coords == "lonlat"))
-    listener("stage", name="write", total=None)
-    write_panorama(raster, place, labels, objects, output, options, extras, config)
     covered = float(objects.grid.row_solid_angles() @ (labels > 0).sum(axis=1))
-    stats = {
-        "views": len(layout),
-        "view_size": layout.views[0].size,
-        "fov": layout.views[0].fov,
-        "segments": len(objects),
-        "seconds": round(time.perf_counter() - started, 2),
-        "stages": work.seconds,
-        "joins": len(edges),
-        "refused_joins": joined.refused,
-    }
-    coverage = min(covered / valid, 1.0)
-    listener(
-        "done",
-        partial=bool(work.failed),
-        features=len(objects),
-        output=output,
-        seconds=stats["seconds"],
-        coverage=coverage,
+    stats = RunStatistics(
+        units=job.units,
+        segments=len(objects),
+        coverage=min(covered / work.extent, 1.0),
+        seconds=round(time.perf_counter() - started, 2),
+        stages=work.seconds,
+        joins=len(edges),
+        refused_joins=joined.refused,
+        view_size=job.layout.views[0].size,
+        fov=job.layout.views[0].fov,
     )
-    return PanoramaResult(output, objects, labels, run_dir, coverage, stats, work.failed)
+    store.put_record(WRITTEN_NAME, stats)
+    tell_finished(options.listener, stats, outputs.polygons, partial=bool(work.failed))
+    return PanoramaResult(outputs.polygons, objects, labels, job.run_url, stats, work.failed)
 
 
-def start_fields(model: str, output: str, total: int) -> dict[str, Any]:
-    """What the event that starts a run tells, see `remotesam.events`."""
-    return {
-        "protocol": PROTOCOL,
-        "version": __version__,
-        "pid": os.getpid(),
-        "tiles": total,
-        "model": model,
-        "output": output,
-        "live": None,
-        "layer": "segments",
-        "crs": None,
-    }
+def retry(directory: str, options: RunOptions | None = None, **settings: Any) -> PanoramaResult:
+    """Run again what a run directory says, which takes up the failed views and only those.
+
+    Args:
+        directory: the run.
+        options: how to carry it out; its directory is this one.
+        settings: these instead of the run's own, such as `workers` and `scheduler`.
+
+    Raises:
+        StoreError: there is no run in the directory.
+    """
+    manifest = RunStore(directory).manifest()
+    return run(
+        manifest.source,
+        make_panorama_config(manifest.config, **settings),
+        PanoramaOutputs(**manifest.outputs),
+        (options or RunOptions()).within(directory),
+    )
+
+
+def tell_finished(listener: Listener, stats: RunStatistics, output: str, *, partial: bool) -> None:
+    """Tell the listener that a run over a panorama is done."""
+    tell(
+        listener,
+        Finished(
+            partial=partial,
+            features=stats.segments,
+            output=output,
+            seconds=stats.seconds,
+            coverage=stats.coverage,
+        ),
+    )
+
+
+def resolved(config: PanoramaConfig, outputs: PanoramaOutputs, *, views_by_default: str) -> PanoramaConfig:
+    """The settings with what follows from the output and the kind of run filled in."""
+    pixels = outputs.polygons.endswith(DOCUMENTS_IN_PIXELS)
+    return msgspec.structs.replace(
+        config,
+        views=config.views or views_by_default,
+        coords=config.coords or ("pixel" if pixels else "lonlat"),
+    )
+
+
+def layout_of(config: PanoramaConfig, grid: Equirect) -> Layout:
+    """The views of a run over a panorama whose settings are resolved."""
+    return views(
+        grid.full_width, config.views or "rings", view_size=config.view_size, fov=config.fov, pad=config.pad
+    )
 
 
 def open_panorama(
-    image: str, config: Config, options: PanoramaOptions, extras: PanoramaExtras
+    image: str, config: PanoramaConfig, outputs: PanoramaOutputs | None = None
 ) -> tuple[Raster, Place]:
     """Open a panorama, find its place on the sphere, and write its world file if that is wanted.
 
@@ -229,50 +293,11 @@ def open_panorama(
         RemotesamError: it cannot be opened or is no panorama.
     """
     raster = open_for(image, config)
-    place = locate(raster, options.heading, earth=options.earth)
-    if extras.world_file and write_world_file(
-        raster.spec.path, place.grid, (place.grid.width, place.grid.height)
-    ):
+    place = locate(raster, config.heading, earth=config.earth)
+    wanted = outputs is not None and outputs.world_file
+    if wanted and write_world_file(raster.spec.path, place.grid, (place.grid.width, place.grid.height)):
         raster = open_for(image, config)
     return raster, place
-
-
-def check_request(config: Config, options: PanoramaOptions, output: str) -> None:
-    """Refuse what cannot work before anything is read."""
-    check_output(output, options.coords)
-    if config.aoi is not None or config.dst_crs is not None:
-        raise ConfigError(
-            "an extent or a destination CRS has no meaning on a panorama; leave out --aoi and --dst-crs"
-        )
-    if config.merge not in ("overlap", "none"):
-        raise ConfigError(
-            f"merge '{config.merge}' counts contacts of tiles; use overlap or none for a panorama"
-        )
-
-
-def _manifest(
-    job: PanoramaJob, options: PanoramaOptions, output: str, segmenter: Segmenter | None
-) -> dict[str, Any]:
-    config, place, first = job.config, job.place, job.layout.views[0]
-    if segmenter is None:
-        known, path = checkpoints.locate(config.model)
-        model = f"{known or path.name} {checkpoints.file_digest(path)[:16]}"
-    else:
-        model = f"{segmenter.name} {segmenter.digest[:16]}"
-    return {
-        "remotesam": __version__,
-        "raster": job.raster.spec.path,
-        "output": output,
-        "config": as_dict(config),
-        "identity": {
-            "raster": job.raster.spec.identity,
-            "place": f"{place.left} {place.top} of {place.full_width}×{place.full_height}",
-            "views": f"{len(job.layout)} {options.views} of {first.size} px, {first.fov:.4f}°",
-            "pad": options.pad,
-            "model": model,
-            **stage_settings(config, "tiles"),
-        },
-    }
 
 
 @dataclass(slots=True)
@@ -283,84 +308,60 @@ class _Work:
     store: RunStore
     runner: Runner
     seconds: dict[str, float] = field(default_factory=dict)
-    failed: list[int] = field(default_factory=list)
+    summaries: dict[int, UnitSummary] = field(default_factory=dict)
 
-    def segment(self) -> float:
-        """The view stage; returns the valid solid angle of the finished views, sr."""
-        started = time.perf_counter()
-        total = len(self.job.layout)
-        finished = self.store.finished("tiles")
-        todo = [index for index in range(total) if index not in finished]
-        found = sum(self._summary(index)["segments"] for index in finished)
+    @property
+    def failed(self) -> list[int]:
+        """Views that could not be segmented."""
+        return [index for index in range(self.job.units) if index not in self.summaries]
 
-        def on_outcome(outcome: Outcome, done: int, left: float | None) -> None:
-            nonlocal found
-            if outcome.error is not None:
-                self.runner.listener("warning", code="tile_failed", message=str(outcome.error))
-            segments = 0 if outcome.error is not None else outcome.summary["segments"]
-            found += segments
-            self.runner.listener(
-                "tile",
-                done=done,
-                total=total,
-                index=outcome.index,
-                segments=segments,
-                committed=found,
-                eta_s=left,
-            )
+    @property
+    def extent(self) -> float:
+        """Valid solid angle of the finished views, sr."""
+        return sum(summary.extent for summary in self.summaries.values())
 
-        failures = run_stage("tiles", segment_view, todo, total, self.runner, on_outcome=on_outcome)
-        self.failed = sorted(failure.index for failure in failures)
-        if len(self.failed) == total:
-            raise TileError(f"every view failed; the first because {failures[0].error}") from failures[
-                0
-            ].error
-        valid = sum(self._summary(i)["valid_sr"] for i in range(total) if i not in self.failed)
-        if valid == 0:
-            raise InputError(
-                f"{self.job.raster.spec.path}: holds no valid pixel; check --nodata and the file's mask"
-            )
-        self.seconds["tiles"] = round(time.perf_counter() - started, 3)
-        return float(valid)
+    def segment(self) -> None:
+        """The view stage."""
+        with timed(self.seconds, "tiles"):
+            self.summaries = segment_units(self.job, self.runner, segment_unit)
 
     def join(self) -> tuple[Components, Edges]:
         """Seams and components. Cheap beside the views, so done anew in every run."""
-        started = time.perf_counter()
-        total = len(self.job.layout)
-        must_succeed(run_stage("seams", match_view, range(total), total, self.runner), "seams")
-        edges = Edges.concatenate([read_edges(self.store, index) for index in range(total)])
-        counts = [0 if index in self.failed else self._summary(index)["segments"] for index in range(total)]
-        self.seconds["seams"] = round(time.perf_counter() - started, 3)
-        joined = components(counts, edges, max_span=max(total // 2, 4))
+        total = self.job.units
+        with timed(self.seconds, "seams"):
+            must_succeed(run_stage("seams", match_view, range(total), total, self.runner), "seams")
+            edges = Edges.concatenate([read_edges(self.store, index) for index in range(total)])
+        with timed(self.seconds, "match"):
+            counts = [self.summaries[i].segments if i in self.summaries else 0 for i in range(total)]
+            joined = components(counts, edges, max_span=max(total // 2, 4))
         for chain in joined.long:
-            self.runner.listener(
-                "warning",
-                code="long_component",
-                message=f"one object spans {chain.tiles} of {total} views; unless it is sky or sea, "
-                "the model took two objects for one (see seam_iou)",
+            message = (
+                f"one object spans {chain.tiles} of {total} views; unless it is sky or sea, "
+                "the model took two objects for one (see seam_iou)"
             )
+            tell(self.runner.listener, Warned(code="long_component", message=message))
         return joined, edges
 
     def draw(
         self, joined: Components, edges: Edges, grid: Equirect
     ) -> tuple[NDArray[np.int32], SphereObjects]:
         """The label picture on a grid, and its objects."""
-        started = time.perf_counter()
-        self.runner.listener("stage", name="polygons", total=None)
+        self.runner.begin("polygons")
         config, focal = self.job.config, self.job.layout.views[0].focal
-        lines = [line for index in range(len(self.job.layout)) for line in read_lines(self.store, index)]
-        runs = find_runs(assemble(self.job.layout.views, grid, self._labels_of(joined), lines), grid)
-        self.seconds["assemble"] = round(time.perf_counter() - started, 3)
-        cleaned = clean(runs, absorb_area=config.absorb_area / focal**2, min_area=config.min_area / focal**2)
-        final, before = renumber(cleaned)
-        labels = runs.paint(final)
-        ids, outlines = trace_picture(labels, config.simplify)
-        objects = measure(replace(runs, label=final), ids, outlines)
-        objects.columns.update(scores(self._rows(joined), before[ids - 1], joined, edges))
-        self.seconds["polygons"] = round(time.perf_counter() - started - self.seconds["assemble"], 3)
+        with timed(self.seconds, "polygons"):
+            lines = [line for index in range(self.job.units) for line in read_lines(self.store, index)]
+            runs = find_runs(assemble(self.job.layout.views, grid, self._labels_of(joined), lines), grid)
+            cleaned = clean(
+                runs, absorb_area=config.absorb_area / focal**2, min_area=config.min_area / focal**2
+            )
+            final, before = renumber(cleaned)
+            labels = runs.paint(final)
+            ids, outlines = trace_picture(labels, config.simplify)
+            objects = measure(replace(runs, label=final), ids, outlines)
+            objects.columns.update(scores(self._rows(joined), before[ids - 1], joined, edges))
         return labels, objects
 
-    def _labels_of(self, joined: Components) -> Any:
+    def _labels_of(self, joined: Components) -> Callable[[int], NDArray[np.int32]]:
         @lru_cache(KEPT_VIEWS)
         def labels_of(index: int) -> NDArray[np.int32]:
             view = read_view(self.store, index)
@@ -375,12 +376,8 @@ class _Work:
 
     def _rows(self, joined: Components) -> Iterator[tuple[int, NDArray[np.int64], pa.Table]]:
         """Index, final ids and segment table of each finished view."""
-        for index in range(len(self.job.layout)):
-            if index not in self.failed:
-                yield index, joined.lut(index), self.store.get_table(segments_name(index))
-
-    def _summary(self, index: int) -> dict[str, Any]:
-        return read_summary(self.store.get_table(segments_name(index)))
+        for index in sorted(self.summaries):
+            yield index, joined.lut(index), self.store.get_table(segments_name(index))
 
 
 def write_panorama(
@@ -388,33 +385,28 @@ def write_panorama(
     place: Place,
     labels: NDArray[np.int32],
     objects: SphereObjects,
-    output: str,
-    options: PanoramaOptions,
-    extras: PanoramaExtras,
-    config: Config,
+    outputs: PanoramaOutputs,
+    config: PanoramaConfig,
 ) -> None:
     """All files that were asked for."""
+    coords = config.coords or "lonlat"
     metadata = {name: str(value) for name, value in as_dict(config).items()}
-    metadata |= {
-        "image": Path(raster.spec.path).name,
-        "views": options.views,
-        "heading": f"{place.heading:g}",
-    }
+    metadata |= {"image": Path(raster.spec.path).name, "heading": f"{place.heading:g}"}
     write_objects(
         objects,
-        output,
-        coordinates=options.coords,
-        crs=frame_crs(place.frame, options.coords),
+        outputs.polygons,
+        coordinates=coords,
+        crs=frame_crs(place.frame, coords),
         frame=place.frame,
         image=raster.spec.path,
         metadata=metadata,
     )
-    if extras.labels:
-        write_labels(labels, objects.grid, frame_crs(place.frame, "lonlat"), extras.labels)
-    if extras.preview or extras.page:
+    if outputs.labels:
+        write_labels(labels, objects.grid, frame_crs(place.frame, "lonlat"), outputs.labels)
+    if outputs.preview or outputs.page:
         image = picture_on(raster.read(raster.spec.window).image, place.grid, objects.grid)
-        if extras.preview:
-            write_preview(image, labels, objects.grid, extras.preview)
-        if extras.page:
+        if outputs.preview:
+            write_preview(image, labels, objects.grid, outputs.preview)
+        if outputs.page:
             name = Path(raster.spec.path).name
-            write_whole(look_around_page(name, image, objects), Path(extras.page))
+            write_whole(look_around_page(name, image, objects), Path(outputs.page))

@@ -12,22 +12,21 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from remotesam.config import make_config
+from remotesam.config import PanoramaConfig, make_panorama_config
 from remotesam.errors import InputError
 from remotesam.panorama.locate import frame_crs
 from remotesam.panorama.outputs import write_json, write_raster
-from remotesam.panorama.segment import PanoramaExtras, PanoramaOptions, open_panorama
+from remotesam.panorama.segment import layout_of, open_panorama
 from remotesam.report.run_report import write_picture
 from remotesam.sphere.equirect import Equirect
 from remotesam.sphere.fusion import Fused, Kind, describe_views, import_views
-from remotesam.sphere.layouts import views
 from remotesam.sphere.sampler import Sampler
 
 DOCUMENT = "views.json"
 """Name of the description that is written beside the exported views."""
 
 
-def export_views(image: str, folder: str, kind: Kind, options: PanoramaOptions | None = None) -> str:
+def export_views(image: str, folder: str, kind: Kind, config: PanoramaConfig | None = None) -> str:
     """Write every view of a panorama as a PNG, and a `views.json` to be fused with `fuse_files`.
 
     The entries of the document name the pictures; a model's rasters go into the same folder, and the names in
@@ -37,7 +36,7 @@ def export_views(image: str, folder: str, kind: Kind, options: PanoramaOptions |
         image: an equirectangular picture of the whole sphere.
         folder: where to write; made when it is not there.
         kind: what the model's output will be, see `remotesam.sphere.fusion.Kind`.
-        options: layout, size and field of view.
+        config: layout, size and field of view.
 
     Returns:
         Path of the document.
@@ -45,13 +44,11 @@ def export_views(image: str, folder: str, kind: Kind, options: PanoramaOptions |
     Raises:
         RemotesamError: the picture cannot be read, or a file cannot be written.
     """
-    options = options or PanoramaOptions()
-    raster, place = open_panorama(image, make_config(), options, PanoramaExtras())
+    config = config or make_panorama_config()
+    raster, place = open_panorama(image, config)
     if not place.grid.wraps or place.grid.height != place.grid.full_height:
         raise InputError(f"{image}: is a partial panorama; views are exported of whole ones")
-    layout = views(
-        place.grid.full_width, options.views, view_size=options.view_size, fov=options.fov, pad=options.pad
-    )
+    layout = layout_of(config, place.grid)
     sampler = Sampler(raster.read(raster.spec.window).image, place.grid)
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -9,16 +9,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam.merge.final_labels import labels_of
-from remotesam.run.job import Job, WorkerContext
+from remotesam.run.job import TileJob, WorkerContext
 from remotesam.run.store import RunStore
 
 STAGE = "bands"
 """Name of the stage, and folder, of the tiles' sums."""
 
 
-def sum_bands(context: WorkerContext, index: int) -> int:
+def sum_bands(context: WorkerContext[TileJob], index: int) -> int:
     """Task: count, sum and sum of squares of each band for every segment in the core of a tile."""
-    core = context.grid[index].core
+    core = context.job.grid[index].core
     pixels = context.raster.read_native(core)
     labels = labels_of(context.job).read(core)
     chosen = (labels > 0) & pixels.valid
@@ -34,7 +34,7 @@ def sum_bands(context: WorkerContext, index: int) -> int:
     return len(ids)
 
 
-def band_schema(job: Job) -> pa.Schema:
+def band_schema(job: TileJob) -> pa.Schema:
     """Columns of the statistics: band<n>_mean and band<n>_std, n as the file counts bands."""
     names = [f"band{band}_{kind}" for band in job.raster.spec.bands for kind in ("mean", "std")]
     return pa.schema([(name, pa.float64()) for name in names])

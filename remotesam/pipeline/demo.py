@@ -67,15 +67,15 @@ def run_demo(directory: str | os.PathLike[str], model: str, listener: Listener) 
     )
     evaluation = evaluate(folder / "segments.gpkg", folder / "reference.gpkg", raster=folder / "scene.tif")
     passes = "\n".join(
-        f"  pass {row['pass']:>2}  coverage {row['coverage']:6.1%}  {row['accepted']:>5} segments accepted, "
-        f"predicted IoU > {row['iou_threshold']:.2f}"
-        for row in result.stats["passes"]
-        if row["accepted"]
+        f"  pass {row.index:>2}  coverage {row.coverage:6.1%}  {row.accepted:>5} segments accepted, "
+        f"predicted IoU > {row.iou_threshold:.2f}"
+        for row in result.stats.passes
+        if row.accepted
     )
     files = "\n".join(f"  {folder / name}" for name in ("segments.gpkg", "preview.png", "report.html"))
     return (
-        f"{result.stats['segments']} segments from {scene.labels.max()} objects in "
-        f"{duration(result.stats['seconds'])} with {model}\n{passes}\n\n"
+        f"{result.stats.segments} segments from {scene.labels.max()} objects in "
+        f"{duration(result.stats.seconds)} with {model}\n{passes}\n\n"
         f"{markdown(score_rows(evaluation.scores))}\n\n{files}"
     )
 

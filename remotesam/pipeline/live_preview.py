@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from remotesam.files import unwritable
 from remotesam.polygons.tile_polygons import tile_parts
-from remotesam.run.job import Job
-from remotesam.run.layout import labels_name, segments_name
+from remotesam.run.job import TileJob
+from remotesam.run.layout import LIVE_NAME, labels_name, segments_name
 from remotesam.run.store import RunStore
 from remotesam.vector.ogr import write_rows
 from remotesam.vector.transform import place
@@ -34,15 +34,18 @@ class LivePreview:
 
     path: Path
     """The file."""
-    _job: Job
+    _job: TileJob
     _layer: LiveLayer
 
     @classmethod
-    def beside(cls, job: Job) -> LivePreview:
-        """The preview of a run whose directory is on this machine; begun anew."""
-        path = Path(RunStore(job.run_url).path("live.gpkg"))
-        path.unlink(missing_ok=True)
-        return cls(path, job, LiveLayer(path, crs=job.raster.spec.crs, schema=SCHEMA))
+    def of(cls, job: TileJob) -> LivePreview:
+        """The preview of a run whose directory is on this machine; of several scales it shows the largest."""
+        path = Path(RunStore(job.run_url).path(LIVE_NAME))
+        return cls(path, job.scales()[0], LiveLayer(path, crs=job.raster.spec.crs, schema=SCHEMA))
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.path.unlink(missing_ok=True)
 
     def add(self, index: int) -> None:
         """Add a finished tile.

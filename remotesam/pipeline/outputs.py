@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,15 @@ from numpy.typing import NDArray
 from remotesam._version import __version__
 from remotesam.config import as_dict
 from remotesam.errors import Cancelled, OutputError
+from remotesam.events import StepDone, tell
 from remotesam.merge.final_labels import labels_of
 from remotesam.pipeline.band_statistics import BandStatistics, band_schema
 from remotesam.polygons.collect import Batch, assemble
 from remotesam.raster.cog import LabelsCog
 from remotesam.raster.spec import RasterSpec
 from remotesam.report.run_report import PassFacts, ReadWindow, RunFacts, html_report, image_reader, preview
-from remotesam.run.job import Job
+from remotesam.run.job import TileJob
+from remotesam.run.records import RunStatistics, UnitFailure
 from remotesam.run.runner import Runner
 from remotesam.run.store import RunStore
 from remotesam.vector.measures import measure
@@ -57,14 +58,28 @@ _OUTLINES: dict[str, Callable[[NDArray[np.object_]], NDArray[np.object_]]] = {
 }
 
 
-def check_writable(polygons: str, extras: Extras) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where the files of a run go; None = not wanted."""
+
+    polygons: str
+    """The polygon file; its suffix chooses the format."""
+    labels: str | None = None
+    """Label raster, a Cloud Optimized GeoTIFF."""
+    preview: str | None = None
+    """PNG or JPEG."""
+    report: str | None = None
+    """HTML."""
+
+
+def check_writable(outputs: Outputs) -> None:
     """Find out before any work whether the files can be written.
 
     Raises:
         OutputError: a folder is missing or read-only, or a suffix is unknown.
     """
-    _check(polygons, SUFFIXES)
-    for name, known in zip((extras.labels, extras.preview, extras.report), EXTRA_SUFFIXES, strict=True):
+    _check(outputs.polygons, SUFFIXES)
+    for name, known in zip((outputs.labels, outputs.preview, outputs.report), EXTRA_SUFFIXES, strict=True):
         if name is not None:
             _check(name, known)
 
@@ -79,7 +94,7 @@ def _check(name: str, known: tuple[str, ...]) -> None:
         raise OutputError(f"{path}: cannot be written there; choose another place")
 
 
-def write_polygons(job: Job, store: RunStore, path: str, runner: Runner) -> pa.Table:
+def write_polygons(job: TileJob, store: RunStore, path: str, runner: Runner) -> pa.Table:
     """Write the segments of a finished run, one tile's worth after the other.
 
     Returns:
@@ -90,7 +105,7 @@ def write_polygons(job: Job, store: RunStore, path: str, runner: Runner) -> pa.T
         Cancelled: the user stopped; an earlier file is still there.
     """
     spec, grid = job.raster.spec, job.grid
-    runner.listener("stage", name="write", total=len(grid))
+    runner.begin("write", len(grid))
     bands = None
     schema = SCHEMA
     if job.config.band_statistics:
@@ -115,13 +130,13 @@ def write_polygons(job: Job, store: RunStore, path: str, runner: Runner) -> pa.T
                 more = bands.take(batch.ids) if bands is not None else {}
                 tables.append(_attributes(batch, geometries, spec, schema, more))
                 writer.write(geometries, tables[-1])
-            runner.listener("step", done=batch.tile + 1, total=len(grid), eta_s=None)
+            tell(runner.listener, StepDone(done=batch.tile + 1, total=len(grid)))
             if runner.cancel.is_set():
                 raise Cancelled("cancelled while writing; run again to write the file")
     return pa.concat_tables(tables)
 
 
-def run_metadata(job: Job) -> dict[str, str]:
+def run_metadata(job: TileJob) -> dict[str, str]:
     """What a result file says about its making: version, raster, tile grid and all settings, as text."""
     spec, grid = job.raster.spec, job.grid
     facts = {
@@ -156,36 +171,22 @@ EXTRA_SUFFIXES = ((".tif", ".tiff"), (".png", ".jpg", ".jpeg"), (".html", ".htm"
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
-    """Where the files besides the polygons go; None = not wanted."""
-
-    labels: str | None = None
-    """Label raster, a Cloud Optimized GeoTIFF."""
-    preview: str | None = None
-    """PNG or JPEG."""
-    report: str | None = None
-    """HTML."""
-
-
-@dataclass(frozen=True, slots=True)
 class RunReport:
     """What is known of a run when its polygons are written."""
 
     model: str
     """Name of the model."""
-    coverage: float
-    """Share of the valid pixels in a segment, 0..1."""
-    stats: dict[str, Any]
+    stats: RunStatistics
     """Counts, seconds by stage, passes."""
     segments: pa.Table
     """Attributes of all segments."""
     warnings: list[str]
     """What the user was told of the raster."""
-    failures: list[dict[str, Any]]
-    """Failed tiles as {tile, error}."""
+    failures: list[UnitFailure]
+    """Failed tiles."""
 
 
-def write_extras(job: Job, store: RunStore, extras: Extras, about: RunReport) -> None:
+def write_extras(job: TileJob, outputs: Outputs, about: RunReport) -> None:
     """Write the files that were asked for.
 
     Raises:
@@ -193,15 +194,15 @@ def write_extras(job: Job, store: RunStore, extras: Extras, about: RunReport) ->
     """
     image, labels = image_reader(job.raster), _label_reader(job)
     grid = job.grid
-    if extras.labels is not None:
-        _write_labels(job, extras.labels, about.segments)
-    if extras.preview is not None:
-        preview(image, labels, grid.height, grid.width, extras.preview)
-    if extras.report is not None:
-        html_report(_facts(job, about), image, labels, extras.report)
+    if outputs.labels is not None:
+        _write_labels(job, outputs.labels, about.segments)
+    if outputs.preview is not None:
+        preview(image, labels, grid.height, grid.width, outputs.preview)
+    if outputs.report is not None:
+        html_report(_facts(job, about), image, labels, outputs.report)
 
 
-def _write_labels(job: Job, path: str, segments: pa.Table) -> None:
+def _write_labels(job: TileJob, path: str, segments: pa.Table) -> None:
     spec, labels = job.raster.spec, labels_of(job)
     with LabelsCog(
         path, height=spec.height, width=spec.width, crs=spec.crs, transform=spec.transform, overwrite=True
@@ -213,7 +214,7 @@ def _write_labels(job: Job, path: str, segments: pa.Table) -> None:
             cog.close(columns.rename_columns(["id", *columns.column_names[1:]]).sort_by("id"))
 
 
-def _label_reader(job: Job) -> ReadWindow:
+def _label_reader(job: TileJob) -> ReadWindow:
     """A function (window, shape) → (h, w) ids by nearest neighbour, for pictures."""
     final = labels_of(job)
 
@@ -225,7 +226,7 @@ def _label_reader(job: Job) -> ReadWindow:
     return read
 
 
-def _facts(job: Job, about: RunReport) -> RunFacts:
+def _facts(job: TileJob, about: RunReport) -> RunFacts:
     spec, segments = job.raster.spec, about.segments
     metres = spec.crs is not None
     return RunFacts(
@@ -234,18 +235,18 @@ def _facts(job: Job, about: RunReport) -> RunFacts:
         width=spec.width,
         crs=spec.crs,
         model=about.model,
-        tiles=about.stats["tiles"],
-        coverage=about.coverage,
+        tiles=about.stats.units,
+        coverage=about.stats.coverage,
         settings={name: json.dumps(value) for name, value in as_dict(job.config).items()},
         passes=[
             PassFacts(
-                index=row["pass"],
-                coverage=row["coverage"],
-                accepted=row["accepted"],
-                iou_threshold=row["iou_threshold"],
-                stability_threshold=row["stability_threshold"],
+                index=row.index,
+                coverage=row.coverage,
+                accepted=row.accepted,
+                iou_threshold=row.iou_threshold,
+                stability_threshold=row.stability_threshold,
             )
-            for row in about.stats["passes"]
+            for row in about.stats.passes
         ],
         segment_id=segments["segment_id"].to_numpy(),
         score=segments["score"].to_numpy(),
@@ -253,8 +254,8 @@ def _facts(job: Job, about: RunReport) -> RunFacts:
         pass_index=segments["pass"].to_numpy(),
         area=segments["area_m2" if metres else "area_px"].to_numpy(),
         area_unit="m²" if metres else "px",
-        stages=about.stats["stages"],
+        stages=about.stats.stages,
         warnings=about.warnings,
-        failures=[(str(one["tile"]), one["error"]) for one in about.failures],
+        failures=[(str(one.unit), one.error) for one in about.failures],
         version=__version__,
     )

@@ -8,18 +8,18 @@ from typing import Any
 
 import psutil
 
-from remotesam.config import Config
+from remotesam.config import SegmentConfig
 from remotesam.events import duration
 from remotesam.grid import TileGrid
 from remotesam.raster.checks import valid_share, warnings
 from remotesam.raster.reader import Raster
 from remotesam.run.executors import attempt
-from remotesam.run.job import Job, WorkerContext, open_for
+from remotesam.run.job import TileJob, WorkerContext, open_for
 from remotesam.run.layout import labels_name, segments_name
-from remotesam.tiles.task import segment_tile
+from remotesam.tiles.task import segment_unit
 
 
-def preflight(path: str, config: Config, *, probe: bool = True) -> dict[str, Any]:
+def preflight(path: str, config: SegmentConfig, *, probe: bool = True) -> dict[str, Any]:
     """Look at a raster and, unless told not to, segment one of its tiles.
 
     Args:
@@ -79,13 +79,13 @@ def describe(found: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"  warning: {text}" for text in found["warnings"])])
 
 
-def _probe(raster: Raster, config: Config, grid: TileGrid, tiles: int, share: float) -> dict[str, Any]:
+def _probe(raster: Raster, config: SegmentConfig, grid: TileGrid, tiles: int, share: float) -> dict[str, Any]:
     index = grid.at(grid.rows // 2, grid.cols // 2).index
     with tempfile.TemporaryDirectory(prefix="remotesam-plan-") as directory:
-        context = WorkerContext(Job(raster, directory, config))
+        context = WorkerContext(TileJob(raster, directory, config))
         _ = context.segmenter  # loaded before the clock starts
         started = time.perf_counter()
-        outcome = attempt(segment_tile, context, index)
+        outcome = attempt(segment_unit, context, index)
         seconds = time.perf_counter() - started
         if outcome is None or outcome.error is not None:
             raise outcome.error if outcome and outcome.error else RuntimeError("probe was cancelled")
@@ -93,7 +93,7 @@ def _probe(raster: Raster, config: Config, grid: TileGrid, tiles: int, share: fl
     memory = psutil.Process().memory_info()
     return {
         "probe_seconds": round(seconds, 2),
-        "probe_segments": outcome.summary["segments"],
+        "probe_segments": outcome.summary.segments,
         "seconds": round(seconds * tiles * (share), 1),
         "disk": disk * tiles,
         "peak_memory": memory.rss,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from remotesam.run.records import RunStatistics
 
 if TYPE_CHECKING:
     import geopandas
@@ -23,12 +25,15 @@ class Result:
     """The HTML report, if asked for."""
     run_dir: str
     """The run directory: finished tiles, for another run with other settings after the tile stage."""
-    coverage: float
-    """Share 0..1 of the valid pixels that lie in a segment."""
-    stats: dict[str, Any]
+    stats: RunStatistics
     """Counts, seconds by stage, coverage by pass."""
     failed: list[int]
     """Tiles that could not be segmented."""
+
+    @property
+    def coverage(self) -> float:
+        """Share 0..1 of the valid pixels that lie in a segment."""
+        return self.stats.coverage
 
     def polygons(self) -> geopandas.GeoDataFrame:
         """The segments as a GeoDataFrame, read from `output`."""

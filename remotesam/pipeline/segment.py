@@ -1,4 +1,4 @@
-"""A whole run: plan, segment, match, trace, write; each stage resumable on its own."""
+"""A whole run over a raster: plan, segment, match, trace, write; each stage resumable on its own."""
 
 from __future__ import annotations
 
@@ -7,252 +7,47 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from remotesam._version import __version__
-from remotesam.config import Config, as_dict, make_config, read_config, stage_settings
+from remotesam.config import SegmentConfig, make_config, settings_from, stage_settings
 from remotesam.errors import Cancelled, RasterError
-from remotesam.events import PROTOCOL, Listener, silent
+from remotesam.events import Finished, Listener, Stopped, Warned, silent, tell
 from remotesam.merge.scale_task import fuse_scales
 from remotesam.pipeline.band_statistics import STAGE as BANDS
 from remotesam.pipeline.band_statistics import sum_bands
 from remotesam.pipeline.live_preview import LivePreview
-from remotesam.pipeline.outputs import Extras, RunReport, check_writable, write_extras, write_polygons
+from remotesam.pipeline.outputs import Outputs, RunReport, check_writable, write_extras, write_polygons
 from remotesam.pipeline.result import Result
-from remotesam.pipeline.scale import AFTER_MATCH, ScaleRun
+from remotesam.pipeline.scale import MatchedScale, match_scale
 from remotesam.polygons.task import trace_tile
 from remotesam.raster.checks import warnings
 from remotesam.raster.reader import Raster
-from remotesam.run.job import Job, open_for
-from remotesam.run.runner import Runner, connect, discard_if_changed, each_tile, runner_for, timed
+from remotesam.run.job import TileJob, open_for
+from remotesam.run.layout import INPUTS_NAME, SCALES_FOLDER, WRITTEN_NAME
+from remotesam.run.options import RunOptions
+from remotesam.run.records import RunStatistics, ScaleShare
+from remotesam.run.runner import (
+    ModelMark,
+    Runner,
+    announce,
+    connect,
+    discard_if_changed,
+    each_unit,
+    runner_for,
+    start_run,
+    timed,
+)
 from remotesam.run.status import failures
 from remotesam.run.store import RunStore
-from remotesam.segmenter import checkpoints
 from remotesam.segmenter.protocol import Segmenter
 from remotesam.tiles.coverage import PassCoverage
 
 if TYPE_CHECKING:
     from distributed import Client
-
-if TYPE_CHECKING:
-    from distributed import Client
-
-
-def run(
-    raster: str,
-    output: str,
-    config: Config,
-    *,
-    labels: str | None = None,
-    preview: str | None = None,
-    report: str | None = None,
-    run_dir: str | None = None,
-    resume: bool = True,
-    listener: Listener = silent,
-    cancel: threading.Event | None = None,
-    segmenter: Segmenter | None = None,
-    executor: Client | str | None = None,
-    live: bool = False,
-) -> Result:
-    """Segment a raster and write its polygons.
-
-    Args:
-        raster: whatever GDAL reads: a path, /vsi…, http(s)://, s3://.
-        output: the polygon file; its suffix chooses the format.
-        config: all settings.
-        labels: a label raster to write as well.
-        preview: a picture to write as well.
-        report: an HTML report to write as well.
-        run_dir: where finished tiles are kept; default is beside the output. A path or an fsspec URL.
-        resume: continue the run that is there, if it is the same; False discards it.
-        listener: is told what happens, see `protocol.py`.
-        cancel: set it to stop at the next pass.
-        segmenter: a model of your own; default is `config.model`.
-        executor: a Dask client, or "dask", "threads" or "serial"; default is chosen by `config.workers`.
-        live: also grow a GeoPackage of provisional polygons, tile by tile, in the run directory.
-
-    Raises:
-        RemotesamError: with one line for the user; finished tiles are on disk.
-    """
-    started = time.perf_counter()
-    cancel = cancel or threading.Event()
-    extras = Extras(labels, preview, report)
-    check_writable(output, extras)
-    source = open_for(raster, config)
-    notes = _oddities(source)
-    for text in notes:
-        listener("warning", code="raster", message=text)
-    if segmenter is None:
-        known, path = checkpoints.locate(config.model)
-        name, digest = known or path.name, checkpoints.file_digest(path)
-    else:
-        name, digest = segmenter.name, segmenter.digest
-    run_dir = run_dir or str(Path(output).with_suffix(".remotesam"))
-    store = RunStore(run_dir)
-    job = Job(source, run_dir, config)
-    manifest = {
-        "remotesam": __version__,
-        "raster": source.spec.path,
-        "output": output,
-        "extras": asdict(extras),
-        "config": as_dict(config),
-        "grid": [job.grid.height, job.grid.width, job.grid.tile_size, job.grid.padding],
-        "identity": {
-            "raster": source.spec.identity,
-            "area": source.spec.area,
-            **stage_settings(config, "tiles"),
-            "model": f"{name} {digest[:16]}",
-        },
-    }
-    store.start(manifest, resume=resume)
-    live_preview = LivePreview.beside(job) if live and store.is_local else None
-    listener("start", **_start_fields(job, name, output, live_preview))
-    try:
-        with connect(config, executor) as place:
-            scales = [_segment(one, segmenter, cancel, listener, place, live_preview) for one in job.scales()]
-            with runner_for(job, segmenter, cancel, listener, place, model=False) as runner:
-                seconds = {stage: sum(s.seconds.get(stage, 0) for s in scales) for stage in scales[0].seconds}
-                contributions = _fuse(job, store, runner, seconds)
-                _trace(job, store, runner, seconds)
-                if config.band_statistics:
-                    with timed(seconds, "bands"):
-                        each_tile(job, runner, BANDS, sum_bands)
-                with timed(seconds, "write"):
-                    segments = write_polygons(job, store, output, runner)
-    except Cancelled:
-        partial = live_preview is not None and live_preview.path.exists()
-        listener(
-            "cancelled", partial=partial, output=str(live_preview.path) if live_preview and partial else None
-        )
-        raise
-    summaries = [summary for scale in scales for summary in scale.summaries.values()]
-    valid = sum(summary["valid"] for summary in scales[0].summaries.values())
-    area = pc.sum(segments["area_px"]).as_py() or 0
-    coverage = area / valid
-    failed = [failure for scale in scales for failure in failures(scale.store)]
-    stats = {
-        "tiles": sum(len(scale.job.grid) for scale in scales),
-        "segments": len(segments),
-        "area_px": area,
-        "valid_px": valid,
-        "stages": seconds,
-        "passes": PassCoverage.of(summaries).rows(),
-        "scales": contributions,
-        **{name: sum(scale.found[name] for scale in scales) for name in _MATCH_COUNTS},
-    }
-    write_extras(job, store, extras, RunReport(name, coverage, stats, segments, notes, failed))
-    stats["seconds"] = round(time.perf_counter() - started, 2)
-    store.put_json("written.json", {"output": output, "coverage": coverage, **stats})
-    listener(
-        "done",
-        partial=bool(failed),
-        features=len(segments),
-        output=output,
-        seconds=stats["seconds"],
-        coverage=coverage,
-    )
-    return Result(
-        output, labels, preview, report, run_dir, coverage, stats, [failure["tile"] for failure in failed]
-    )
-
-
-def _oddities(source: Raster) -> list[str]:
-    """What the user should hear of the raster; a damaged block is no reason not to segment the others."""
-    try:
-        return warnings(source)
-    except RasterError as error:
-        return [f"{error}; its tiles will fail"]
-
-
-_MATCH_COUNTS = ("joins", "refused_joins", "absorbed", "removed")
-
-
-def _segment(
-    job: Job,
-    segmenter: Segmenter | None,
-    cancel: threading.Event,
-    listener: Listener,
-    executor: Client | str | None,
-    live: LivePreview | None,
-) -> ScaleRun:
-    """Tiles and match of one scale."""
-    with runner_for(job, segmenter, cancel, listener, executor) as runner:
-        work = ScaleRun(job, RunStore(job.run_url), runner, live)
-        work.segment()
-        work.match()
-        return work
-
-
-def _fuse(job: Job, store: RunStore, runner: Runner, seconds: dict[str, float]) -> list[dict[str, Any]]:
-    """Combine the scales, if there are several; returns what each contributed."""
-    if len(job.config.tile_size) == 1:
-        return []
-    inputs = {"scales": [RunStore(one.run_url).get_json("stages.json")["match"] for one in job.scales()]}
-    discard_if_changed(store, "fused", inputs, list(AFTER_MATCH))
-    with timed(seconds, "scales"):
-        return fuse_scales(job, store, runner)
-
-
-def _trace(job: Job, store: RunStore, runner: Runner, seconds: dict[str, float]) -> None:
-    """Polygon parts of every tile."""
-    discard_if_changed(store, "polygons", stage_settings(job.config, "polygons"), ["polygons"])
-    with timed(seconds, "polygons"):
-        each_tile(job, runner, "polygons", trace_tile)
-
-
-def retry(
-    directory: str,
-    *,
-    listener: Listener = silent,
-    cancel: threading.Event | None = None,
-    segmenter: Segmenter | None = None,
-    executor: Client | str | None = None,
-    **settings: Any,
-) -> Result:
-    """Run again what a run directory says, which takes up the failed tiles and only those.
-
-    Args:
-        directory: the run.
-        listener: see `run`.
-        cancel: see `run`.
-        segmenter: see `run`.
-        executor: see `run`.
-        settings: these instead of the run's own, such as `workers` and `scheduler`.
-
-    Raises:
-        StoreError: there is no run in the directory.
-    """
-    manifest = RunStore(directory).manifest()
-    return run(
-        manifest["raster"],
-        manifest["output"],
-        make_config(manifest["config"], **settings),
-        run_dir=directory,
-        listener=listener,
-        cancel=cancel,
-        segmenter=segmenter,
-        executor=executor,
-        **manifest["extras"],
-    )
-
-
-def _start_fields(job: Job, model: str, output: str, live: LivePreview | None) -> dict[str, Any]:
-    return {
-        "protocol": PROTOCOL,
-        "version": __version__,
-        "pid": os.getpid(),
-        "tiles": sum(len(one.grid) for one in job.scales()),
-        "model": model,
-        "output": output,
-        "live": str(live.path) if live else None,
-        "layer": "segments",
-        "crs": job.raster.spec.crs,
-        "run_dir": job.run_url,
-    }
-
 
 Name = str | os.PathLike[str]
 
@@ -261,7 +56,7 @@ def segment(
     raster: Name,
     output: Name,
     *,
-    config: Name | Mapping[str, Any] | None = None,
+    config: Name | Mapping[str, Any] | SegmentConfig | None = None,
     labels: Name | None = None,
     preview: Name | None = None,
     report: Name | None = None,
@@ -278,7 +73,7 @@ def segment(
     Args:
         raster: anything GDAL reads: a path, /vsi…, http(s)://, s3://.
         output: vector file; the suffix chooses the format (.gpkg, .parquet, .fgb, .geojson, .shp, …).
-        config: a YAML file or a mapping of settings.
+        config: a YAML file, a mapping of settings, or ready settings.
         labels: label raster to write as well.
         preview: picture to write as well.
         report: HTML report to write as well.
@@ -295,22 +90,169 @@ def segment(
     Raises:
         RemotesamError: with one line that says what is wrong and what to do.
     """
-    given = read_config(config) if isinstance(config, str | os.PathLike) else dict(config or {})
-    return run(
-        os.fspath(raster),
-        os.fspath(output),
-        make_config(given, **settings),
-        labels=_text(labels),
-        preview=_text(preview),
-        report=_text(report),
+    outputs = Outputs(
+        polygons=os.fspath(output), labels=_text(labels), preview=_text(preview), report=_text(report)
+    )
+    options = RunOptions(
         run_dir=_text(run_dir),
         resume=resume,
         listener=listener,
-        cancel=cancel,
+        cancel=cancel or threading.Event(),
         segmenter=segmenter,
         executor=executor,
     )
+    return run(os.fspath(raster), settings_from(SegmentConfig, config, settings), outputs, options)
 
 
 def _text(name: Name | None) -> str | None:
     return None if name is None else os.fspath(name)
+
+
+def run(raster: str, config: SegmentConfig, outputs: Outputs, options: RunOptions) -> Result:
+    """Segment a raster and write its polygons.
+
+    Args:
+        raster: whatever GDAL reads: a path, /vsi…, http(s)://, s3://.
+        config: all settings.
+        outputs: files to write.
+        options: how the run is carried out.
+
+    Raises:
+        RemotesamError: with one line for the user; finished tiles are on disk.
+    """
+    started = time.perf_counter()
+    check_writable(outputs)
+    source = open_for(raster, config)
+    notes = _oddities(source)
+    for text in notes:
+        tell(options.listener, Warned(code="raster", message=text))
+    job = TileJob(source, options.directory(outputs.polygons), config)
+    store, model = RunStore(job.run_url), ModelMark.of(config, options)
+    live = LivePreview.of(job) if options.live and store.is_local else None
+    start_run(job, model, options, outputs=asdict(outputs), units=_units(job), identity={})
+    if live is not None:
+        live.clear()
+    announce(job, model, options, str(live.path) if live else None)
+    try:
+        scales, shares, segments, seconds = _stages(job, store, outputs, options, live)
+    except Cancelled:
+        partial = live is not None and live.path.exists()
+        tell(options.listener, Stopped(partial=partial, output=str(live.path) if live and partial else None))
+        raise
+    stats = _statistics(scales, shares, segments, seconds)
+    failed = failures(RunStore(scale.job.run_url) for scale in scales)
+    write_extras(job, outputs, RunReport(model.name, stats, segments, notes, failed))
+    stats = msgspec.structs.replace(stats, seconds=round(time.perf_counter() - started, 2))
+    store.put_record(WRITTEN_NAME, stats)
+    tell(
+        options.listener,
+        Finished(
+            partial=bool(failed),
+            features=len(segments),
+            output=outputs.polygons,
+            seconds=stats.seconds,
+            coverage=stats.coverage,
+        ),
+    )
+    return Result(
+        output=outputs.polygons,
+        labels=outputs.labels,
+        preview=outputs.preview,
+        report=outputs.report,
+        run_dir=job.run_url,
+        stats=stats,
+        failed=[failure.unit for failure in failed],
+    )
+
+
+def retry(directory: str, options: RunOptions | None = None, **settings: Any) -> Result:
+    """Run again what a run directory says, which takes up the failed tiles and only those.
+
+    Args:
+        directory: the run.
+        options: how to carry it out; its directory is this one.
+        settings: these instead of the run's own, such as `workers` and `scheduler`.
+
+    Raises:
+        StoreError: there is no run in the directory.
+    """
+    manifest = RunStore(directory).manifest()
+    return run(
+        manifest.source,
+        make_config(manifest.config, **settings),
+        Outputs(**manifest.outputs),
+        (options or RunOptions()).within(directory),
+    )
+
+
+def _oddities(source: Raster) -> list[str]:
+    """What the user should hear of the raster; a damaged block is no reason not to segment the others."""
+    try:
+        return warnings(source)
+    except RasterError as error:
+        return [f"{error}; its tiles will fail"]
+
+
+def _units(job: TileJob) -> dict[str, int]:
+    """Tiles of each run directory in the run."""
+    scales = job.scales()
+    if len(scales) == 1:
+        return {"": job.units}
+    return {f"{SCALES_FOLDER}/{max(scale.config.tile_size)}": scale.units for scale in scales}
+
+
+def _stages(
+    job: TileJob, store: RunStore, outputs: Outputs, options: RunOptions, live: LivePreview | None
+) -> tuple[list[MatchedScale], list[ScaleShare], pa.Table, dict[str, float]]:
+    """All stages: the scales, what each contributed, the attributes of the segments, seconds by stage."""
+    with connect(job.config, options.executor) as place:
+        scales: list[MatchedScale] = []
+        for one in job.scales():
+            with runner_for(one, options, place) as runner:
+                scales.append(match_scale(one, runner, live if not scales else None))
+        with runner_for(job, options, place, model=False) as runner:
+            seconds = {name: sum(s.seconds.get(name, 0) for s in scales) for name in scales[0].seconds}
+            shares = _choose(job, store, runner, seconds)
+            discard_if_changed(store, "polygons", stage_settings(job.config, "polygons"))
+            with timed(seconds, "polygons"):
+                each_unit(job, runner, "polygons", trace_tile)
+            if job.config.band_statistics:
+                with timed(seconds, "bands"):
+                    each_unit(job, runner, BANDS, sum_bands)
+            with timed(seconds, "write"):
+                segments = write_polygons(job, store, outputs.polygons, runner)
+    return scales, shares, segments, seconds
+
+
+def _choose(job: TileJob, store: RunStore, runner: Runner, seconds: dict[str, float]) -> list[ScaleShare]:
+    """Combine the scales, if there are several; returns what each contributed."""
+    scales = job.scales()
+    if len(scales) == 1:
+        return []
+    inputs = {"scales": [RunStore(one.run_url).get_json(INPUTS_NAME)["seams"] for one in scales]}
+    discard_if_changed(store, "colours", inputs)
+    with timed(seconds, "scales"):
+        return fuse_scales(job, store, runner)
+
+
+def _statistics(
+    scales: list[MatchedScale], shares: list[ScaleShare], segments: pa.Table, seconds: dict[str, float]
+) -> RunStatistics:
+    """What the run has come to, but for its own wall time."""
+    area = pc.sum(segments["area_px"]).as_py() or 0
+    valid = sum(summary.valid for summary in scales[0].summaries.values())
+    return RunStatistics(
+        units=sum(scale.job.units for scale in scales),
+        segments=len(segments),
+        coverage=area / valid,
+        seconds=0.0,
+        stages=seconds,
+        joins=sum(scale.found.joins for scale in scales),
+        refused_joins=sum(scale.found.refused_joins for scale in scales),
+        absorbed=sum(scale.found.absorbed for scale in scales),
+        removed=sum(scale.found.removed for scale in scales),
+        area_px=area,
+        valid_px=valid,
+        passes=PassCoverage.of(s for scale in scales for s in scale.summaries.values()).rows(),
+        scales=shares,
+    )

@@ -16,7 +16,7 @@ from remotesam.merge.scale_task import SEGMENTS_NAME
 from remotesam.merge.tile_seamlines import owned_segments
 from remotesam.polygons.task import read_parts
 from remotesam.polygons.union import SeamUnion
-from remotesam.run.job import Job
+from remotesam.run.job import TileJob
 from remotesam.run.store import RunStore
 
 
@@ -41,7 +41,7 @@ class _TilesOf(dict[int, int]):
         return 1
 
 
-def assemble(job: Job, store: RunStore) -> Iterator[Batch]:
+def assemble(job: TileJob, store: RunStore) -> Iterator[Batch]:
     """Put the segments of a finished polygon stage together.
 
     Holds in memory only the parts of segments that still wait for a tile.
@@ -77,7 +77,7 @@ class _Attributes(Protocol):
 class _Streamed:
     """Attributes gathered from the tiles' own tables as they are reached."""
 
-    def __init__(self, job: Job, store: RunStore) -> None:
+    def __init__(self, job: TileJob, store: RunStore) -> None:
         self._grid, self._store = job.grid, store
         self._final = FinalLabels(store, job.grid)
         self._gathered = Attributes(max(job.config.tile_size))
@@ -109,7 +109,7 @@ class _Streamed:
 class _Fused:
     """Attributes of segments that were chosen from several scales."""
 
-    def __init__(self, job: Job, store: RunStore) -> None:
+    def __init__(self, job: TileJob, store: RunStore) -> None:
         table = store.get_table(SEGMENTS_NAME)
         self._columns = {name: table[name].to_numpy() for name in table.column_names}
         self._tiles, self._store = len(job.grid), store

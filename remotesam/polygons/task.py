@@ -9,17 +9,17 @@ import shapely
 from remotesam.merge.final_labels import labels_of
 from remotesam.polygons.seam_vertices import SEAM_VERTICES
 from remotesam.polygons.tile_polygons import Parts, tile_parts
-from remotesam.run.job import WorkerContext
+from remotesam.run.job import TileJob, WorkerContext
 from remotesam.run.store import RunStore
 
 
-def trace_tile(context: WorkerContext, index: int) -> int:
+def trace_tile(context: WorkerContext[TileJob], index: int) -> int:
     """Trace one tile and write its parts to the run.
 
     Returns:
         The number of parts.
     """
-    core = context.grid[index].core
+    core = context.job.grid[index].core
     labels = labels_of(context.job).read(core.pad(1))
     parts = tile_parts(labels, core, tolerance=context.job.config.simplify)
     context.store.put_table(parts_name(index), parts_to_table(parts))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from affine import Affine
 
 from remotesam.windows import Affine6, Window
 
@@ -47,6 +48,15 @@ class RasterSpec:
     def window(self) -> Window:
         """The whole grid."""
         return Window(0, 0, self.height, self.width)
+
+    def bounds(self, window: Window) -> list[float]:
+        """[west, south, east, north] of a window in `crs`, of its corners when the grid is turned."""
+        affine = Affine(*self.transform)
+        corners = [
+            affine @ (x, y) for x in (window.col, window.col_stop) for y in (window.row, window.row_stop)
+        ]
+        xs, ys = zip(*corners, strict=True)
+        return [min(xs), min(ys), max(xs), max(ys)]
 
     def to_json(self) -> str:
         """The spec as one JSON object; `from_json` is the inverse."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from remotesam.errors import Cancelled
 from remotesam.run.job import WorkerContext
 
-Task = Callable[[WorkerContext, int], Any]
+Task = Callable[[WorkerContext[Any], int], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class SerialExecutor:
 
     workers = 1
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext[Any]) -> None:
         self._bench = context
 
     def run(self, task: Task, indices: Iterable[int], cancel: threading.Event) -> Iterator[Outcome]:
@@ -82,7 +82,7 @@ class ThreadExecutor:
     The device is used by one thread at a time while the others read, paint and write.
     """
 
-    def __init__(self, context: WorkerContext, workers: int) -> None:
+    def __init__(self, context: WorkerContext[Any], workers: int) -> None:
         self._bench = context
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="remotesam")
@@ -114,7 +114,7 @@ class ThreadExecutor:
         self._pool.shutdown(wait=True)
 
 
-def attempt(task: Task, context: WorkerContext, index: int) -> Outcome | None:
+def attempt(task: Task, context: WorkerContext[Any], index: int) -> Outcome | None:
     """Run one task; its failure becomes an outcome, its cancellation nothing."""
     try:
         return Outcome(index, task(context, index))

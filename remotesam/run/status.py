@@ -1,58 +1,93 @@
-"""How far a run has come, read from its directory alone."""
+"""How far a run has come, read from its directory alone, whatever its units are."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from remotesam.grid import TileGrid
+import msgspec
+
+from remotesam.run.layout import FAILED, STAGES, SUMMARY_NAME, WRITTEN_NAME, failure_name
+from remotesam.run.records import Manifest, UnitFailure
 from remotesam.run.store import RunStore
 
 
-def run_status(directory: str) -> dict[str, Any]:
-    """Look at a run directory.
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come."""
 
-    Returns:
-        JSON-ready: raster, output, tiles in all and finished per stage, failures as {tile, error}.
+    run: str
+    """The run directory."""
+    kind: str
+    """Kind of run: "segment" or "panorama"."""
+    source: str
+    """What is segmented."""
+    output: str
+    """What is written."""
+    model: str
+    """Name and digest of the model."""
+    units: int
+    """Tiles or views, those of all scales together."""
+    finished: dict[str, int]
+    """Units finished in each stage that goes unit by unit."""
+    matched: bool
+    """True = segments are joined across tiles."""
+    written: bool
+    """True = the output is written."""
+    failures: list[UnitFailure]
+    """Units that failed."""
+
+
+def run_status(directory: str) -> RunStatus:
+    """Look at a run directory.
 
     Raises:
         StoreError: there is no run in the directory.
     """
     store = RunStore(directory)
     manifest = store.manifest()
-    height, width, _, padding = manifest["grid"]
-    sizes = sorted(set(manifest["config"]["tile_size"]), reverse=True)
-    stores = [store] if len(sizes) == 1 else [RunStore(f"{directory}/scales/{size}") for size in sizes]
-    return {
-        "run": directory,
-        "raster": manifest["raster"],
-        "output": manifest["output"],
-        "model": manifest["identity"]["model"],
-        "tiles": sum(len(TileGrid(height, width, size, padding)) for size in sizes),
-        "finished": {
-            "tiles": sum(len(one.finished("tiles")) for one in stores),
-            "seams": sum(len(one.finished("seams")) for one in stores),
-            "polygons": len(store.finished("polygons")),
-        },
-        "matched": all(one.exists("match/summary.json") for one in stores),
-        "written": store.exists("written.json"),
-        "failures": [failure for one in stores for failure in failures(one)],
+    stores = unit_stores(directory, manifest)
+    places = {one.url: one for one in (store, *stores)}.values()
+    finished = {
+        stage.name: sum(len(one.finished(stage.content[0], stage.suffix)) for one in places)
+        for stage in STAGES.values()
+        if stage.by_unit
     }
+    return RunStatus(
+        run=directory,
+        kind=manifest.kind,
+        source=manifest.source,
+        output=str(manifest.outputs["polygons"]),
+        model=str(manifest.identity["model"]),
+        units=sum(manifest.units.values()),
+        finished={name: count for name, count in finished.items() if count or name == "tiles"},
+        matched=all(one.exists(SUMMARY_NAME) for one in stores),
+        written=store.exists(WRITTEN_NAME),
+        failures=failures(stores),
+    )
 
 
-def failures(store: RunStore) -> list[dict[str, Any]]:
-    """The failed tiles of a run as {tile, error}, in tile order."""
-    found = [store.get_json(f"tiles/{index}.failed") for index in sorted(store.finished("tiles", ".failed"))]
-    return [{"tile": one["tile"], "error": one["error"]} for one in found]
+def unit_stores(directory: str, manifest: Manifest) -> list[RunStore]:
+    """The run directories that hold units: the run's own, or one for each scale."""
+    return [RunStore(f"{directory}/{folder}" if folder else directory) for folder in manifest.units]
 
 
-def describe(found: dict[str, Any]) -> str:
-    """The status as a short text."""
-    finished = found["finished"]
-    lines = [
-        f"{found['run']}: {found['raster']} → {found['output']} with {found['model']}",
-        f"tiles {finished['tiles']}/{found['tiles']}, seams {finished['seams']}, "
-        f"match {'done' if found['matched'] else 'open'}, polygons of {finished['polygons']} tiles, "
-        f"output {'written' if found['written'] else 'open'}",
+def failures(stores: Iterable[RunStore]) -> list[UnitFailure]:
+    """The failed units of some run directories, in order."""
+    return [
+        store.get_record(failure_name(index), UnitFailure)
+        for store in stores
+        for index in sorted(store.finished("tiles", FAILED))
     ]
-    lines += [f"failed: tile {one['tile']}: {one['error']}" for one in found["failures"]]
+
+
+def describe(found: RunStatus) -> str:
+    """The status as a short text."""
+    unit = "view" if found.kind == "panorama" else "tile"
+    counts = ", ".join(f"{STAGES[name].title.lower()} {count}" for name, count in found.finished.items())
+    lines = [
+        f"{found.run}: {found.source} → {found.output} with {found.model}",
+        f"{found.finished['tiles']} of {found.units} {unit}s finished; output "
+        f"{'written' if found.written else 'not written yet'}",
+        f"units by stage: {counts}",
+    ]
+    lines += [f"failed: {unit} {one.unit}: {one.error}" for one in found.failures]
     return "\n".join(lines)

@@ -1,25 +1,6 @@
 """The run directory: what is finished, on a local disk or any fsspec file system, written atomically.
 
-```
-RUN/
-  manifest.json             what the run is made from; refuses to resume anything else
-  tiles/<tile>.tif          label map of the chip, int32, ids 1..n of this tile, core *and* padding
-  tiles/<tile>.arrow        a row per id, with the tile's summary; written last: the tile is done
-  tiles/<tile>.failed       why the tile failed; a retry removes it
-  seams/<tile>.arrow        joins with the neighbours to the east and south
-  lines/<tile>.arrow        where the tile hands over to them
-  contacts/<tile>.i64       what the small segments of the tile touch
-  match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
-  match/summary.json        written last: the match is done
-  scales/<size>/            with several tile sizes: tiles, seams and match of each
-  fused/                    how the scales are combined
-  polygons/<tile>.arrow     parts in raster pixels
-  bands/<tile>.arrow        sums of the bands' values, on request
-  stages.json               the settings that seams, match and polygons were made with
-  written.json              what the output was written from
-```
-
-Every file is written whole under another name and then renamed (object stores replace whole objects
+`remotesam.run.layout` says what lies where. Every file is written whole under another name and then renamed (object stores replace whole objects
 anyway), so a file that exists is complete. Stages are idempotent: running one again writes the same files.
 """
 
@@ -35,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import msgspec
 import numpy as np
 import pyarrow as pa
 import rasterio
@@ -45,16 +27,12 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from remotesam.errors import ResumeError, StoreError
+from remotesam.run.layout import MANIFEST_NAME, all_content
+from remotesam.run.records import FORMAT, Manifest, Record, decode, encode
 from remotesam.windows import Window
 
-FORMAT = 1
-"""Version of this layout; a run of another version is not resumed."""
-
-CONTENT = (
-    *("tiles", "seams", "contacts", "match", "scales", "fused", "polygons", "bands"),
-    *("stages.json", "written.json", "live.gpkg", "probe"),
-)
-"""Everything that stages write."""
+SUMMARY_KEY = b"summary"
+"""Metadata of a table that hold a record."""
 
 BLOCK = 256
 """Side of the compressed blocks of a label map: a seam reads strips, not whole chips."""
@@ -150,8 +128,18 @@ class RunStore:
         except ValueError:
             raise StoreError(f"{self.url}: {name} is damaged; run again with --fresh") from None
 
-    def put_table(self, name: str, table: pa.Table) -> None:
-        """Write an Arrow table with its schema metadata."""
+    def put_record(self, name: str, record: Any) -> None:
+        """Write a record of `remotesam.run.records` as JSON."""
+        self.put(name, encode(record))
+
+    def get_record(self, name: str, kind: type[Record]) -> Record:
+        """Read what `put_record` wrote."""
+        return decode(self.get(name), kind, f"{self.url}: {name}")
+
+    def put_table(self, name: str, table: pa.Table, summary: msgspec.Struct | None = None) -> None:
+        """Write an Arrow table with its schema metadata, or with a record in their place."""
+        if summary is not None:
+            table = table.replace_schema_metadata({SUMMARY_KEY: encode(summary)})
         sink = io.BytesIO()
         with pa.ipc.new_file(
             sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
@@ -165,6 +153,10 @@ class RunStore:
             return pa.ipc.open_file(pa.BufferReader(self.get(name))).read_all()
         except pa.ArrowInvalid:
             raise StoreError(f"{self.url}: {name} is damaged; delete it and resume") from None
+
+    def get_summary(self, name: str, kind: type[Record]) -> Record:
+        """The record in the metadata of a table."""
+        return summary_of(self.get_table(name), kind, f"{self.url}: {name}")
 
     # Arrays
 
@@ -211,11 +203,11 @@ class RunStore:
 
     # Manifest
 
-    def start(self, manifest: dict[str, Any], *, resume: bool) -> bool:
-        """Begin a run, or continue the one that is here.
+    def start(self, manifest: Manifest, *, resume: bool) -> bool:
+        """Begin a run, or continue the one that is here; the manifest says from then on what is wanted now.
 
         Args:
-            manifest: JSON-ready; `identity` is a flat mapping whose every entry must be equal to resume.
+            manifest: every entry of its `identity` must be equal to resume.
             resume: False discards what is here.
 
         Returns:
@@ -224,36 +216,49 @@ class RunStore:
         Raises:
             ResumeError: the run here was made from something else; the message names what differs.
         """
-        if not resume and self.exists("manifest.json"):
+        if not resume and self.exists(MANIFEST_NAME):
             self.clean()
-        if not self.exists("manifest.json"):
-            self.put_json("manifest.json", {"format": FORMAT, **manifest})
-            return False
-        earlier = self.manifest()
-        if earlier.get("format") != FORMAT:
-            raise ResumeError(f"{self.url}: written by another version of remotesam; use --fresh")
-        differences = changed(earlier.get("identity", {}), manifest["identity"])
-        if differences:
-            raise ResumeError(
-                f"{self.url}: cannot resume, changed since: {', '.join(differences)}; "
-                "use --fresh to start over or another --run-dir"
+        continued = self.exists(MANIFEST_NAME)
+        if continued:
+            earlier = self.manifest()
+            differences = changed(
+                {"kind of run": earlier.kind, **earlier.identity},
+                {"kind of run": manifest.kind, **manifest.identity},
             )
-        return True
+            if differences:
+                raise ResumeError(
+                    f"{self.url}: cannot resume, changed since: {', '.join(differences)}; "
+                    "use --fresh to start over or another --run-dir"
+                )
+        self.put_record(MANIFEST_NAME, manifest)
+        return continued
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """The manifest of the run that is here.
 
         Raises:
-            StoreError: there is no run here.
+            StoreError: there is no run here, or one of another version.
         """
-        if not self.exists("manifest.json"):
-            raise StoreError(f"{self.url}: not a run directory (no manifest.json); check the path")
-        content: dict[str, Any] = self.get_json("manifest.json")
-        return content
+        if not self.exists(MANIFEST_NAME):
+            raise StoreError(f"{self.url}: not a run directory (no {MANIFEST_NAME}); check the path")
+        content = self.get_json(MANIFEST_NAME)
+        version = content.get("format") if isinstance(content, dict) else None
+        if version != FORMAT:
+            raise ResumeError(f"{self.url}: written by another version of remotesam; use --fresh")
+        return self.get_record(MANIFEST_NAME, Manifest)
 
     def clean(self) -> None:
         """Delete everything the run has written, and only that."""
-        self.remove(["manifest.json", *CONTENT])
+        self.remove([MANIFEST_NAME, *all_content()])
+
+
+def summary_of(table: pa.Table, kind: type[Record], name: str = "a table of the run") -> Record:
+    """The record that `RunStore.put_table` put into the metadata of a table.
+
+    Raises:
+        StoreError: there is none.
+    """
+    return decode((table.schema.metadata or {}).get(SUMMARY_KEY, b""), kind, name)
 
 
 def absolute(url: str) -> str:

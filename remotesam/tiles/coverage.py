@@ -1,63 +1,64 @@
-"""Coverage of a whole run, pass by pass, from the reports of its tiles."""
+"""Coverage of a whole run, pass by pass, from the reports of its units."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.run.records import PassRow, UnitSummary
+
 
 @dataclass(frozen=True, slots=True)
 class PassCoverage:
-    """What each pass added, over all tiles; a tile that stopped earlier keeps its last coverage."""
+    """What each pass added, over all units; one that stopped earlier keeps its last coverage."""
 
     coverage: NDArray[np.float64]
     """(passes,) share 0..1 of the valid pixels that have a label after the pass."""
     accepted: NDArray[np.int64]
     """(passes,) segments accepted in the pass."""
-    tiles: NDArray[np.int64]
-    """(passes,) tiles that ran the pass."""
+    units: NDArray[np.int64]
+    """(passes,) units that ran the pass."""
     encoded: NDArray[np.int64]
-    """(passes,) tiles that asked the network in the pass; the others selected from kept proposals."""
+    """(passes,) units that asked the network in the pass; the others selected from kept proposals."""
     iou_threshold: NDArray[np.float64]
-    """(passes,) mean predicted IoU asked for by the tiles that ran it."""
+    """(passes,) mean predicted IoU asked for by the units that ran it."""
     stability_threshold: NDArray[np.float64]
     """(passes,) mean stability asked for, likewise."""
 
     @classmethod
-    def of(cls, summaries: Iterable[dict[str, Any]]) -> PassCoverage:
-        """Gather the `passes` of tile summaries, weighted by the tiles' valid pixels."""
-        tiles = [(s["valid"], s["passes"]) for s in summaries if s["valid"] and s["passes"]]
+    def of(cls, summaries: Iterable[UnitSummary]) -> PassCoverage:
+        """Gather the `passes` of summaries, weighted by the units' valid pixels."""
+        tiles = [(s.valid, s.passes) for s in summaries if s.valid and s.passes]
         length = max((len(passes) for _, passes in tiles), default=0)
         coverage, iou, stability = (np.zeros(length) for _ in range(3))
         accepted, ran, encoded = (np.zeros(length, np.int64) for _ in range(3))
         for valid, passes in tiles:
-            reached = [one["coverage"] for one in passes]
+            reached = [one.coverage for one in passes]
             coverage += valid * np.pad(reached, (0, length - len(reached)), mode="edge")
             for index, one in enumerate(passes):
-                accepted[index] += one["accepted"]
+                accepted[index] += one.accepted
                 ran[index] += 1
-                encoded[index] += one["points"] > 0
-                iou[index] += one["iou_threshold"]
-                stability[index] += one["stability_threshold"]
+                encoded[index] += one.points > 0
+                iou[index] += one.iou_threshold
+                stability[index] += one.stability_threshold
         whole = sum(valid for valid, _ in tiles) or 1
         each = np.maximum(ran, 1)
         return cls(coverage / whole, accepted, ran, encoded, iou / each, stability / each)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One JSON-ready row per pass."""
+    def rows(self) -> list[PassRow]:
+        """One record per pass."""
         return [
-            {
-                "pass": index,
-                "coverage": round(float(self.coverage[index]), 5),
-                "accepted": int(self.accepted[index]),
-                "tiles": int(self.tiles[index]),
-                "encoded": int(self.encoded[index]),
-                "iou_threshold": round(float(self.iou_threshold[index]), 4),
-                "stability_threshold": round(float(self.stability_threshold[index]), 4),
-            }
+            PassRow(
+                index=index,
+                coverage=round(float(self.coverage[index]), 5),
+                accepted=int(self.accepted[index]),
+                units=int(self.units[index]),
+                encoded=int(self.encoded[index]),
+                iou_threshold=round(float(self.iou_threshold[index]), 4),
+                stability_threshold=round(float(self.stability_threshold[index]), 4),
+            )
             for index in range(len(self.coverage))
         ]

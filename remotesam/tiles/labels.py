@@ -1,68 +1,34 @@
-"""Label maps of one chip: order of the ids, and what can be counted about them."""
+"""Label maps of one chip or view: order of the ids, and how masks become labels."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.windows import Window
 
-
-@dataclass(frozen=True, slots=True)
-class LabelStatistics:
-    """Counts for the labels 1..n of one map; entry k belongs to label k + 1."""
-
-    area: NDArray[np.int64]
-    """(n,) pixels in the whole map."""
-    core_area: NDArray[np.int64]
-    """(n,) pixels in the core."""
-    touches_core_edge: NDArray[np.bool_]
-    """(n,) True = the label owns a pixel in the outermost line of the core."""
-
-
-def core_first(labels: NDArray[np.int32], core: Window) -> tuple[NDArray[np.int32], NDArray[np.intp], int]:
-    """Renumber a map so that the labels that own core pixels are 1..n_core and the others follow.
+def owned_first(
+    labels: NDArray[np.int32], owned: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.intp], int]:
+    """Renumber a map so that the labels with owned pixels are 1..n_core and the others follow.
 
     Labels without any pixel disappear. The order within both groups is kept.
 
     Args:
-        labels: (H, W) int32 label map of a chip, 0 = none.
-        core: the core in chip pixels.
+        labels: (H, W) int32 label map of a chip or view, 0 = none.
+        owned: (H, W), True = the unit owns the pixel.
 
     Returns:
         The renumbered map; for each new label (from 1 on, at index 0) the old one; n_core.
     """
     top = int(labels.max(initial=0))
     present = np.bincount(labels.ravel(), minlength=top + 1) > 0
-    in_core = np.bincount(labels[core.slices].ravel(), minlength=top + 1) > 0
-    present[0] = in_core[0] = False
-    old = np.concatenate([np.flatnonzero(in_core), np.flatnonzero(present & ~in_core)])
+    core = np.bincount(labels[owned], minlength=top + 1) > 0
+    present[0] = core[0] = False
+    old = np.concatenate([np.flatnonzero(core), np.flatnonzero(present & ~core)])
     look_up = np.zeros(top + 1, np.int32)
     look_up[old] = np.arange(1, len(old) + 1, dtype=np.int32)
-    return look_up[labels], old, int(in_core.sum())
-
-
-def statistics(labels: NDArray[np.int32], core: Window) -> LabelStatistics:
-    """Count the pixels of every label of a chip.
-
-    Args:
-        labels: (H, W) int32, labels 1..n with none missing, 0 = none.
-        core: the core in chip pixels.
-    """
-    n = int(labels.max(initial=0)) + 1
-    inside = labels[core.slices]
-    edge = np.zeros(n, np.bool_)
-    if inside.size:
-        for line in (inside[0], inside[-1], inside[:, 0], inside[:, -1]):
-            edge[line] = True
-    return LabelStatistics(
-        np.bincount(labels.ravel(), minlength=n)[1:],
-        np.bincount(inside.ravel(), minlength=n)[1:],
-        edge[1:],
-    )
+    return look_up[labels], old, int(core.sum())
 
 
 def accept(

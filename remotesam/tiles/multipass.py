@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from remotesam.config import Config
+from remotesam.config import Settings
+from remotesam.run.records import PassReport
 from remotesam.segmenter.points import cluster_centres, grid, keep_allowed, nested_grids
 from remotesam.segmenter.protocol import Candidate, ExtendableProposals, Proposals, Query, Segmenter
 from remotesam.tiles.labels import accept
@@ -44,26 +45,6 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class PassReport:
-    """What one pass did."""
-
-    index: int
-    """Number of the pass, from 0."""
-    iou_threshold: float
-    """Predicted IoU asked for."""
-    stability_threshold: float
-    """Stability asked for."""
-    points: int
-    """Prompt points put to the network; 0 when the last pass's proposals served again."""
-    candidates: int
-    """Masks above both thresholds after NMS."""
-    accepted: int
-    """New labels."""
-    coverage: float
-    """Share of the chip's valid pixels that have a label after the pass."""
-
-
-@dataclass(frozen=True, slots=True)
 class ChipResult:
     """The segmented chip."""
 
@@ -79,7 +60,7 @@ def segment_chip(
     image: NDArray[np.uint8],
     valid: NDArray[np.bool_],
     segmenter: Segmenter,
-    config: Config,
+    config: Settings,
     *,
     before_pass: Callable[[], None] = lambda: None,
 ) -> ChipResult:
@@ -102,7 +83,7 @@ def _run_passes(
     image: NDArray[np.uint8],
     valid: NDArray[np.bool_],
     segmenter: Segmenter,
-    config: Config,
+    config: Settings,
     before_pass: Callable[[], None],
 ) -> ChipResult:
     """The published loop; see `segment_chip` for the arguments."""
@@ -164,7 +145,7 @@ def _zoom(
     image: NDArray[np.uint8],
     valid: NDArray[np.bool_],
     segmenter: Segmenter,
-    config: Config,
+    config: Settings,
     before_pass: Callable[[], None],
     result: ChipResult,
 ) -> None:
@@ -194,7 +175,9 @@ def _zoom(
             for segment in found.segments
         )
         result.passes.extend(
-            replace(report, index=first + report.index, coverage=covered + report.coverage * share)
+            msgspec.structs.replace(
+                report, index=first + report.index, coverage=covered + report.coverage * share
+            )
             for report in found.passes
         )
 
@@ -206,7 +189,7 @@ class _Thresholds:
     stability: float
 
 
-def _rounds(residual: NDArray[np.bool_], config: Config, *, first: bool) -> list[NDArray[np.float64]]:
+def _rounds(residual: NDArray[np.bool_], config: Settings, *, first: bool) -> list[NDArray[np.float64]]:
     """Points of a pass: the grid where there is data and no label; several rounds if coarse to fine."""
     if config.point_strategy == "kmeans" and not first:
         rounds = [cluster_centres(residual)]
@@ -236,7 +219,7 @@ def _accept(
     valid: NDArray[np.bool_],
     segments: list[Segment],
     thresholds: _Thresholds,
-    config: Config,
+    config: Settings,
 ) -> tuple[int, int]:
     """Select at the thresholds and write; returns the number of candidates and of newly labelled pixels."""
     candidates = proposals.select(
@@ -251,7 +234,7 @@ def _write(
     valid: NDArray[np.bool_],
     segments: list[Segment],
     thresholds: _Thresholds,
-    config: Config,
+    config: Settings,
 ) -> int:
     """Put the candidates into the label map, best first; returns the pixels that got a label."""
     gained = 0
@@ -280,7 +263,7 @@ def _write(
     return gained
 
 
-def _relax(iou: float, stability: float, config: Config) -> tuple[float, float] | None:
+def _relax(iou: float, stability: float, config: Settings) -> tuple[float, float] | None:
     """Both thresholds one step lower, not below their ends; None when there is no step left."""
     if not config.decay or (iou <= config.iou_end and stability <= config.stability_end):
         return None

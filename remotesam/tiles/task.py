@@ -1,125 +1,114 @@
-"""The tile task: read a chip, segment it, write its labels and segments. The same for every executor."""
+"""The unit task: read a tile or a view, segment it, write its labels and segments. The same for every executor."""
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
-from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from remotesam.errors import (
-    FATAL,
-    Cancelled,
-    RemotesamError,
-    TileError,
-)
-from remotesam.grid import Tile
-from remotesam.run.job import WorkerContext
-from remotesam.run.layout import Summary, failure_name, labels_name, segments_name
+from remotesam.errors import FATAL, Cancelled, RemotesamError, TileError
+from remotesam.run.job import Job, UnitImage, UnitReader, WorkerContext
+from remotesam.run.layout import failure_name, labels_name, segments_name
+from remotesam.run.records import UnitFailure, UnitSummary
 from remotesam.run.store import RunStore
-from remotesam.tiles.labels import core_first, statistics
-from remotesam.tiles.multipass import ChipResult, segment_chip
+from remotesam.tiles.labels import owned_first
+from remotesam.tiles.multipass import ChipResult, Segment, segment_chip
 
 
-def segment_tile(context: WorkerContext, index: int) -> Summary:
-    """Segment one tile and write it to the run.
-
-    Returns:
-        The tile's summary: tile, segments (owning core pixels), valid and covered (core px), passes, seconds.
+def segment_unit(context: WorkerContext[Any], index: int) -> UnitSummary:
+    """Segment one unit and write it to the run.
 
     Raises:
         TileError: reading or segmenting failed; the reason is recorded in the run too.
         RemotesamError: one of `FATAL`.
-        Cancelled: the user stopped the run before the tile was finished.
+        Cancelled: the user stopped the run before the unit was finished.
     """
-    tile = context.grid[index]
     try:
-        summary = _segment(context, tile)
+        summary = _segment(context, index)
     except (Cancelled, *FATAL):
         raise
     except Exception as error:
-        context.store.put_json(
-            failure_name(index), {"tile": index, "error": _reason(error), "trace": _trace(error)}
-        )
-        raise TileError(f"tile {index}: {_reason(error)}") from error
+        reason = _reason(error)
+        trace = "".join(traceback.format_exception(error))
+        context.store.put_record(failure_name(index), UnitFailure(unit=index, error=reason, trace=trace))
+        raise TileError(f"{context.job.unit} {index}: {reason}") from error
     context.store.remove([failure_name(index)])
     return summary
 
 
-def write_tile(
-    store: RunStore, tile: Tile, result: ChipResult, valid: NDArray[np.bool_], seconds: float
-) -> Summary:
-    """Write a segmented chip to the run; the tile is done when its table is there.
+def write_unit(
+    store: RunStore, reader: UnitReader, index: int, unit: UnitImage, result: ChipResult, seconds: float
+) -> UnitSummary:
+    """Write a segmented unit to the run; it is done when its table is there.
 
     Args:
         store: the run.
-        tile: where the chip lies.
-        result: labels and segments of the chip.
-        valid: (H, W) of the chip, True = data.
-        seconds: what the tile took.
+        reader: adds what its kind of unit says of each label.
+        index: number of the unit.
+        unit: its pixels.
+        result: labels and segments of its image.
+        seconds: what it took.
 
     Returns:
-        The summary that is kept with the tile.
+        The summary that is kept with the unit.
     """
-    labels, order, n_core = core_first(result.labels, tile.core_in_chip)
-    table, core_area = _segment_table(tile, labels, order, result)
-    summary: Summary = {
-        "tile": tile.index,
-        "segments": n_core,
-        "valid": int(valid[tile.core_in_chip.slices].sum()),
-        "covered": core_area,
-        "passes": [asdict(report) for report in result.passes],
-        "seconds": round(seconds, 3),
-    }
-    store.put_labels(labels_name(tile.index), labels, tile.chip)
-    store.put_table(
-        segments_name(tile.index), table.replace_schema_metadata({"summary": json.dumps(summary)})
+    labels, order, n_core = owned_first(result.labels, unit.owned)
+    owned = labels[unit.owned]
+    area = np.bincount(labels.ravel(), minlength=len(order) + 1)[1:]
+    core_area = np.bincount(owned, minlength=len(order) + 1)[1:]
+    summary = UnitSummary(
+        unit=index,
+        segments=n_core,
+        valid=len(owned),
+        covered=int(core_area.sum()),
+        extent=unit.extent,
+        passes=result.passes,
+        seconds=round(seconds, 3),
     )
+    columns = {
+        **_history([result.segments[label - 1] for label in order], unit),
+        "area": pa.array(area, pa.int64()),
+        "core_area": pa.array(core_area, pa.int64()),
+        **{name: pa.array(values) for name, values in reader.columns(index, labels, unit.owned).items()},
+    }
+    store.put_labels(labels_name(index), labels, unit.window)
+    store.put_table(segments_name(index), pa.table(columns), summary)
     return summary
 
 
-def _segment(context: WorkerContext, tile: Tile) -> Summary:
+def _segment(context: WorkerContext[Job], index: int) -> UnitSummary:
     started = time.perf_counter()
     context.stop_if_cancelled()
-    chip = context.raster.read(tile.chip)
-    if chip.valid[tile.core_in_chip.slices].any():
+    unit = context.reader.read(index)
+    if unit.owned.any():
         result = segment_chip(
-            chip.image,
-            chip.valid,
+            unit.image,
+            unit.valid,
             context.segmenter,
             context.job.config,
             before_pass=context.stop_if_cancelled,
         )
     else:
-        result = ChipResult(np.zeros(tile.chip.shape, np.int32), [], [])
-    return write_tile(context.store, tile, result, chip.valid, time.perf_counter() - started)
+        result = ChipResult(np.zeros(unit.valid.shape, np.int32), [], [])
+    return write_unit(context.store, context.reader, index, unit, result, time.perf_counter() - started)
 
 
-def _segment_table(
-    tile: Tile, labels: np.ndarray, order: np.ndarray, result: ChipResult
-) -> tuple[pa.Table, int]:
-    """One row per label of the chip, in label order, and the core pixels that have a label."""
-    counts = statistics(labels, tile.core_in_chip)
-    segments = [result.segments[label - 1] for label in order]
-    table = pa.table(
-        {
-            "score": pa.array([s.score for s in segments], pa.float32()),
-            "stability": pa.array([s.stability for s in segments], pa.float32()),
-            "pass": pa.array([s.pass_index for s in segments], pa.int16()),
-            "iou_threshold": pa.array([s.iou_threshold for s in segments], pa.float32()),
-            "stability_threshold": pa.array([s.stability_threshold for s in segments], pa.float32()),
-            "area": pa.array(counts.area, pa.int64()),
-            "core_area": pa.array(counts.core_area, pa.int64()),
-            "touches_seam": pa.array(counts.touches_core_edge, pa.bool_()),
-            "x": pa.array([s.point[0] + tile.chip.col for s in segments], pa.float64()),
-            "y": pa.array([s.point[1] + tile.chip.row for s in segments], pa.float64()),
-        }
-    )
-    return table, int(counts.core_area.sum())
+def _history(segments: list[Segment], unit: UnitImage) -> dict[str, pa.Array]:
+    """How each label came to be, in label order; `x` and `y` are its prompt in the coordinates of the window."""
+    points: NDArray[np.float64] = np.array([s.point for s in segments], np.float64).reshape(-1, 2)
+    return {
+        "score": pa.array([s.score for s in segments], pa.float32()),
+        "stability": pa.array([s.stability for s in segments], pa.float32()),
+        "pass": pa.array([s.pass_index for s in segments], pa.int16()),
+        "iou_threshold": pa.array([s.iou_threshold for s in segments], pa.float32()),
+        "stability_threshold": pa.array([s.stability_threshold for s in segments], pa.float32()),
+        "x": pa.array(points[:, 0] + unit.window.col, pa.float64()),
+        "y": pa.array(points[:, 1] + unit.window.row, pa.float64()),
+    }
 
 
 def _reason(error: Exception) -> str:
@@ -128,7 +117,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _trace(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))

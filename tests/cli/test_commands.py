@@ -9,7 +9,6 @@ import sys
 import geopandas as gpd
 import pytest
 
-from tests.command import Command
 from tests.oracle import cells
 
 QUICK = [
@@ -25,11 +24,6 @@ QUICK = [
     "1",
 ]
 LOOSE = ["--iou-start", "0", "--iou-end", "0", "--stability-start", "0", "--stability-end", "0"]
-
-
-@pytest.fixture
-def command(capfd):
-    return Command(capfd)
 
 
 @pytest.fixture

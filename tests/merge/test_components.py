@@ -14,7 +14,7 @@ from benchmarks.merge import SeenTile, assemble, join_pair, join_tiles, regions
 from remotesam.grid import TileGrid
 from remotesam.merge.components import Components, Edges, components
 from remotesam.merge.joins import JoinKind
-from remotesam.tiles.labels import core_first
+from remotesam.tiles.labels import owned_first
 
 
 def edges(*rows: tuple[int, int, int, int, JoinKind, float]) -> Edges:
@@ -46,7 +46,9 @@ def segment_all(truth: np.ndarray, grid: TileGrid, cut: dict[int, tuple[str, int
             axis, line = cut[tile.index]
             rows, cols = np.mgrid[tile.chip.row : tile.chip.row_stop, tile.chip.col : tile.chip.col_stop]
             chip = np.where((chip > 0) & ((rows if axis == "row" else cols) >= line), chip + 1000, chip)
-        labels, _, n_core = core_first(regions(chip), tile.core_in_chip)
+        owned = np.zeros(chip.shape, np.bool_)
+        owned[tile.core_in_chip.slices] = True
+        labels, _, n_core = owned_first(regions(chip), owned)
         seen.append(SeenTile(tile, labels, n_core))
     return seen
 

@@ -8,7 +8,7 @@ import torch
 
 from remotesam.errors import Cancelled, InputError
 from remotesam.panorama.click import parse_click, segment_clicked
-from remotesam.panorama.segment import PanoramaExtras, PanoramaOptions
+from remotesam.panorama.segment import PanoramaOutputs
 from remotesam.segmenter.architectures import build
 from remotesam.segmenter.loading import load_video
 from remotesam.segmenter.tracking import track
@@ -19,7 +19,7 @@ from tests.sphere_fakes import grid_directions
 
 WIDTH = 1024
 GRID = Equirect.whole(WIDTH)
-SMALL = PanoramaOptions(views="sap", view_size=256)
+SMALL = {"view_size": 256}
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,12 @@ def iou(found, truth):
 
 def test_a_click_on_an_object_across_the_seam(ball, tmp_path):
     path, truth = ball
-    extras = PanoramaExtras(preview=str(tmp_path / "preview.png"), page=str(tmp_path / "page.html"))
-    result = segment_clicked(
-        path, str(tmp_path / "out.geojson"), [(178.0, 5.0, True)], options=SMALL, extras=extras
+    outputs = PanoramaOutputs(
+        polygons=str(tmp_path / "out.geojson"),
+        preview=str(tmp_path / "preview.png"),
+        page=str(tmp_path / "page.html"),
     )
+    result = segment_clicked(path, outputs, [(178.0, 5.0, True)], config=SMALL)
     assert len(result.objects) == 1
     assert result.objects.columns["crosses_seam"].tolist() == [True]
     outline = result.objects.in_degrees()[0]
@@ -53,7 +55,7 @@ def test_a_click_on_an_object_across_the_seam(ball, tmp_path):
     assert outline.bounds[2] == 180
     assert outline.is_valid
     assert iou(result.labels > 0, truth) > 0.6
-    assert result.stats["views"] == 24
+    assert result.stats.units == 24
 
 
 def test_views_alone_and_clicks_in_pixels(ball, tmp_path):
@@ -62,23 +64,27 @@ def test_views_alone_and_clicks_in_pixels(ball, tmp_path):
     listened = []
     result = segment_clicked(
         path,
-        str(tmp_path / "out.gpkg"),
+        PanoramaOutputs(polygons=str(tmp_path / "out.gpkg")),
         pixel_clicks=[(float(x), float(y), True), (WIDTH / 2, 100.0, False)],
         memory=False,
-        options=SMALL,
+        config=SMALL,
         listener=lambda event, **fields: listened.append(event),
     )
-    assert 3 <= result.stats["views"] <= 6
+    assert 3 <= result.stats.units <= 6
     assert iou(result.labels > 0, truth) > 0.6
-    assert listened.count("step") == result.stats["views"]
+    assert listened.count("step") == result.stats.units
     assert listened[-1] == "done"
 
 
 def test_heading_counts_for_clicks(ball, tmp_path):
     path, _ = ball
-    options = PanoramaOptions(views="sap", view_size=256, heading=90.0)
+    config = {**SMALL, "heading": 90.0}
     result = segment_clicked(
-        path, str(tmp_path / "o.geojson"), [(-92.0, 5.0, True)], memory=False, options=options
+        path,
+        PanoramaOutputs(polygons=str(tmp_path / "o.geojson")),
+        [(-92.0, 5.0, True)],
+        memory=False,
+        config=config,
     )
     assert result.objects.columns["lon"][0] == pytest.approx(-92, abs=3)
     assert not result.objects.columns["crosses_seam"][0]
@@ -117,7 +123,12 @@ def test_a_click_can_be_cancelled(ball, tmp_path):
 
     with pytest.raises(Cancelled):
         segment_clicked(
-            ball[0], str(tmp_path / "o.gpkg"), [(178.0, 5.0, True)], memory=False, options=SMALL, cancel=Now()
+            ball[0],
+            PanoramaOutputs(polygons=str(tmp_path / "o.gpkg")),
+            [(178.0, 5.0, True)],
+            memory=False,
+            config=SMALL,
+            cancel=Now(),
         )
     assert not (tmp_path / "o.gpkg").exists()
 
@@ -130,6 +141,13 @@ def test_clicks_are_read_strictly(ball, tmp_path):
         with pytest.raises(InputError, match="two numbers"):
             parse_click(wrong)
     with pytest.raises(InputError, match="outside the picture"):
-        segment_clicked(ball[0], str(tmp_path / "o.gpkg"), pixel_clicks=[(5000.0, 3.0, True)], options=SMALL)
+        segment_clicked(
+            ball[0],
+            PanoramaOutputs(polygons=str(tmp_path / "o.gpkg")),
+            pixel_clicks=[(5000.0, 3.0, True)],
+            config=SMALL,
+        )
     with pytest.raises(InputError, match="on the object"):
-        segment_clicked(ball[0], str(tmp_path / "o.gpkg"), [(1.0, 3.0, False)], options=SMALL)
+        segment_clicked(
+            ball[0], PanoramaOutputs(polygons=str(tmp_path / "o.gpkg")), [(1.0, 3.0, False)], config=SMALL
+        )

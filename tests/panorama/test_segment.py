@@ -11,16 +11,18 @@ import rasterio
 import shapely
 from click.testing import CliRunner
 
-from remotesam.config import as_dict, make_config
+from remotesam.config import as_dict, make_panorama_config
 from remotesam.errors import Cancelled, ConfigError, InputError, OutputError, ResumeError
-from remotesam.panorama.segment import PanoramaExtras, PanoramaOptions, segment_panorama
+from remotesam.panorama.segment import segment_panorama
 from remotesam.sphere import Equirect
 from remotesam.sphere.geometry import areas_sr
 from tests.sphere_fakes import PaintSegmenter, painted
 
 WIDTH = 1024
 
-QUICK = make_config(points_per_side=4, max_passes=1, min_area=30, absorb_area=0, simplify=0, workers="1")
+QUICK = make_panorama_config(
+    points_per_side=4, max_passes=1, min_area=30, absorb_area=0, simplify=0, workers="1"
+)
 
 
 def write(path, image, **profile):
@@ -51,19 +53,17 @@ def matched_iou(truth, found, grid):
     return np.array(ious)
 
 
+EXTRAS = {"labels": "labels.tif", "preview": "preview.png", "page": "page.html"}
+
+
 @pytest.fixture(scope="module")
 def sphere(tmp_path_factory):
     """A painted sphere, segmented once."""
     folder = tmp_path_factory.mktemp("sphere")
     image, truth = painted(WIDTH)
     path = write(folder / "pano.png", image)
-    extras = PanoramaExtras(
-        labels=str(folder / "labels.tif"),
-        preview=str(folder / "preview.png"),
-        page=str(folder / "page.html"),
-        world_file=True,
-    )
-    return folder, image, truth, run(path, folder / "out.geojson", extras=extras)
+    more = {name: folder / file for name, file in EXTRAS.items()}
+    return folder, image, truth, run(path, folder / "out.geojson", world_file=True, **more)
 
 
 def test_every_object_comes_back_once(sphere):
@@ -144,7 +144,7 @@ def test_ids_do_not_depend_on_the_executor(sphere, tmp_path):
 def test_workers_of_a_cluster_give_the_same_result(sphere, tmp_path):
     folder, _, _, result = sphere
     pytest.importorskip("distributed")
-    config = make_config(as_dict(QUICK), workers="2")
+    config = make_panorama_config(as_dict(QUICK), workers="2")
     spread = run(str(folder / "pano.png"), tmp_path / "out.geojson", config=config, executor="dask")
     assert spread.failed == []
     assert np.array_equal(spread.labels, result.labels)
@@ -160,10 +160,10 @@ def test_a_run_takes_up_where_it_was_stopped(tmp_path):
     again = PaintSegmenter()
     resumed = run(path, tmp_path / "out.geojson", again)
     assert again.network_calls.encodes == 2
-    assert first.network_calls.encodes == resumed.stats["views"]
+    assert first.network_calls.encodes == resumed.stats.units
     assert np.array_equal(resumed.labels, whole.labels)
     with pytest.raises(ResumeError, match="views"):
-        run(path, tmp_path / "out.geojson", options=PanoramaOptions(views="cube", view_size=256))
+        run(path, tmp_path / "out.geojson", views="cube", view_size=256)
 
 
 class FailsSometimes(PaintSegmenter):
@@ -189,8 +189,7 @@ def test_heading_turns_the_result_to_north(tmp_path):
     image, truth = painted(512)
     path = write(tmp_path / "pano.png", image)
     heading = 100.0
-    extras = PanoramaExtras(preview=str(tmp_path / "p.png"))
-    result = run(path, tmp_path / "out.geojson", options=PanoramaOptions(heading=heading), extras=extras)
+    result = run(path, tmp_path / "out.geojson", heading=heading, preview=tmp_path / "p.png")
     assert json.loads((tmp_path / "out.geojson").read_text())["remotesam:frame"] == "north"
     turned = np.roll(truth, round(heading / 360 * 512), axis=1)
     assert matched_iou(turned, result.labels, result.objects.grid).mean() > 0.9
@@ -250,9 +249,9 @@ def test_a_map_of_the_earth_is_wgs84(tmp_path):
     assert frame.geometry.is_valid.all()
     assert frame.total_bounds.tolist() == [-180, -90, 180, 90]
     with pytest.raises(ConfigError, match="heading"):
-        run(path, tmp_path / "out.gpkg", options=PanoramaOptions(heading=10.0))
+        run(path, tmp_path / "out.gpkg", heading=10.0)
     plain = write(tmp_path / "plain.png", image)
-    run(plain, tmp_path / "plain.gpkg", options=PanoramaOptions(earth=True))
+    run(plain, tmp_path / "plain.gpkg", earth=True)
     other = gpd.read_file(tmp_path / "plain.gpkg")
     assert other.crs == "EPSG:4326"
     assert np.allclose(np.sort(other["area_sr"]), np.sort(frame["area_sr"]))
@@ -275,9 +274,8 @@ def test_every_format_holds_every_attribute(sphere, tmp_path, name):
 
 def test_annotation_documents_are_in_pixels(sphere, tmp_path):
     folder, _, _, result = sphere
-    pixel = PanoramaOptions(coords="pixel")
     for name in ("out.coco.json", "out.labelme.json"):
-        run(str(folder / "pano.png"), tmp_path / name, options=pixel, run_dir=str(folder / "out.remotesam"))
+        run(str(folder / "pano.png"), tmp_path / name, run_dir=str(folder / "out.remotesam"))
     document = json.loads((tmp_path / "out.coco.json").read_text())
     assert len(document["annotations"]) == len(result.objects)
     assert sum(entry["area"] for entry in document["annotations"]) == pytest.approx((result.labels > 0).sum())
@@ -291,13 +289,13 @@ def test_what_cannot_work_is_refused_at_once(tmp_path):
     with pytest.raises(OutputError, match="unknown format"):
         run(path, tmp_path / "out.docx")
     with pytest.raises(OutputError, match="--coords pixel"):
-        run(path, tmp_path / "out.coco.json")
+        run(path, tmp_path / "out.coco.json", coords="lonlat")
     with pytest.raises(OutputError, match="folder"):
         run(path, tmp_path / "none" / "out.gpkg")
     with pytest.raises(ConfigError, match="merge"):
-        run(path, tmp_path / "out.gpkg", config=make_config(merge="naive"))
+        run(path, tmp_path / "out.gpkg", merge="naive")
     with pytest.raises(ConfigError, match="heading"):
-        run(path, tmp_path / "out.gpkg", options=PanoramaOptions(heading=1e6))
+        run(path, tmp_path / "out.gpkg", heading=1e6)
 
 
 def test_command_line_says_what_is_wrong(tmp_path):
@@ -332,4 +330,4 @@ def test_stopping_keeps_what_is_finished(tmp_path):
     assert not (tmp_path / "out.geojson").exists()
     again = PaintSegmenter()
     result = run(path, tmp_path / "out.geojson", again)
-    assert again.network_calls.encodes == result.stats["views"] - 3
+    assert again.network_calls.encodes == result.stats.units - 3

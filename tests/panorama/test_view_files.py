@@ -9,8 +9,8 @@ import rasterio
 from click.testing import CliRunner
 
 from remotesam.cli.main import cli
+from remotesam.config import make_panorama_config
 from remotesam.errors import InputError
-from remotesam.panorama.segment import PanoramaOptions
 from remotesam.panorama.view_files import export_views, fuse_files
 from tests.sphere_fakes import painted
 
@@ -41,7 +41,7 @@ def test_pictures_come_back_as_the_panorama(panorama, tmp_path):
 def test_labels_from_geotiffs_with_a_missing_view(panorama, tmp_path):
     path, _, truth = panorama
     folder = tmp_path / "views"
-    document = export_views(path, str(folder), "labels", PanoramaOptions(views="cube", view_size=200))
+    document = export_views(path, str(folder), "labels", make_panorama_config(views="cube", view_size=200))
     content = json.loads((folder / "views.json").read_text())
     paints = {}
     for entry in content["views"]:
@@ -97,7 +97,7 @@ def test_command_line_exports_and_fuses(panorama, tmp_path):
 def test_documents_that_are_wrong_say_so(panorama, tmp_path):
     path, _, _ = panorama
     document = export_views(
-        path, str(tmp_path / "v"), "invariant", PanoramaOptions(views="cube", view_size=64)
+        path, str(tmp_path / "v"), "invariant", make_panorama_config(views="cube", view_size=64)
     )
     (tmp_path / "v" / "view_0002.png").unlink()
     with pytest.raises(InputError, match=r"view_0002\.png"):

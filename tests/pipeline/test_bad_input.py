@@ -9,17 +9,11 @@ import pytest
 from affine import Affine
 
 from remotesam.segmenter.checkpoints import CHECKPOINTS, expected_path
-from tests.command import Command
 from tests.oracle import cells
 
 QUICK = ["--points-per-side", "4", "--max-passes", "2", "--tile-size", "96", "--padding", "16"]
 LOOSE = [*QUICK, "--iou-start", "0", "--iou-end", "0", "--stability-start", "0", "--stability-end", "0"]
 """Thresholds under which any model segments something."""
-
-
-@pytest.fixture
-def command(capfd):
-    return Command(capfd)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_polygons(make_raste
         assert polygons(result, scene, **settings(scales)) == whole
         RunStore(result.run_dir).clean()
     deaths = Counter((tmp_path / "deaths").read_text().split())
-    expected = {"tiles", "lines", "seams", "contacts", "match", "polygons"} | (
+    expected = {"tiles", "seamlines", "seams", "contacts", "match", "polygons"} | (
         {"fused"} if scales else {"write"}
     )
     assert expected <= set(deaths)

@@ -170,8 +170,8 @@ def test_two_scales_that_agree_give_what_one_gives(scene, tmp_path, whole):
     settings = {"tile_size": (50, 100), "padding": 40}
     result = segment(scene, tmp_path / "both.gpkg", **settings)
     assert polygons(result, scene, **settings) == whole
-    assert [entry["tile_size"] for entry in result.stats["scales"]] == [100, 50]
-    assert sum(entry["pixels"] for entry in result.stats["scales"]) == 237 * 311
+    assert [entry.tile_size for entry in result.stats.scales] == [100, 50]
+    assert sum(entry.pixels for entry in result.stats.scales) == 237 * 311
     assert polygons(segment(scene, tmp_path / "both.gpkg", **settings), scene, **settings) == whole
 
 
@@ -181,4 +181,4 @@ def test_pixels_without_data_are_in_no_polygon(make_raster, tmp_path):
     scene = make_raster(image, "hole.tif", nodata=0)
     result = segment(scene, tmp_path / "hole.gpkg", tile_size=50, padding=20)
     assert result.coverage == 1
-    assert result.stats["valid_px"] == result.stats["area_px"] == 120 * 130 - 50 * 70
+    assert result.stats.valid_px == result.stats.area_px == 120 * 130 - 50 * 70

@@ -119,6 +119,6 @@ def test_config_file_and_samgeo_names(scene, tmp_path):
         segmenter=ColourSegmenter(),
         max_passes=1,
     )
-    assert result.stats["tiles"] == 4
-    assert result.stats["passes"][0]["iou_threshold"] == 0.5
+    assert result.stats.units == 4
+    assert result.stats.passes[0].iou_threshold == 0.5
     assert isinstance(result.polygons(), gpd.GeoDataFrame)

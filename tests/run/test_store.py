@@ -12,6 +12,7 @@ import pytest
 
 from remotesam.errors import Cancelled, ResumeError, StoreError
 from remotesam.pipeline.result import Result
+from remotesam.run.records import Manifest
 from remotesam.run.status import run_status
 from remotesam.run.store import RunStore, absolute
 from remotesam.windows import Window
@@ -80,13 +81,25 @@ def test_another_process_sees_new_files_at_once(store):
     assert other.exists("tiles/7.arrow")
 
 
+def manifest(**identity):
+    return Manifest(
+        remotesam="0",
+        kind="segment",
+        source="raster.tif",
+        units={"": 1},
+        outputs={"polygons": "out.gpkg"},
+        config={},
+        identity=identity,
+    )
+
+
 def test_cleaning_removes_what_runs_write_and_nothing_else(store):
-    assert store.start({"identity": {"a": 1}}, resume=True) is False
+    assert store.start(manifest(a=1), resume=True) is False
     store.put("tiles/1.arrow", b"")
     store.put("mine.txt", b"keep")
-    assert store.start({"identity": {"a": 1}}, resume=True) is True
+    assert store.start(manifest(a=1), resume=True) is True
     with pytest.raises(ResumeError, match=r"a \(1 → 2\)"):
-        store.start({"identity": {"a": 2}}, resume=True)
+        store.start(manifest(a=2), resume=True)
     store.clean()
     assert not store.exists("manifest.json")
     assert store.finished("tiles") == set()
@@ -148,11 +161,6 @@ def test_a_relative_directory_gets_its_full_name_for_other_processes(tmp_path, m
 def test_a_run_on_s3_is_stopped_and_resumed(s3, make_raster, tmp_path):
     scene = make_raster(cells(5, 160, 200, 40), "scene.tif")
     whole = polygons(segment(scene, tmp_path / "w.gpkg", **TILES), scene, **TILES)
-    from remotesam.config import make_config
-    from remotesam.pipeline.segment import run
-    from tests.fakes import ColourSegmenter
-    from tests.oracle import EXACT
-
     url, cancel, heard = f"{s3}/scene", threading.Event(), []
 
     def listener(event, /, **fields):
@@ -161,16 +169,13 @@ def test_a_run_on_s3_is_stopped_and_resumed(s3, make_raster, tmp_path):
             cancel.set()
 
     def again(**more) -> Result:
-        config = make_config({**EXACT, **TILES})
-        return run(
-            str(scene), str(tmp_path / "o.gpkg"), config, run_dir=url, segmenter=ColourSegmenter(), **more
-        )
+        return segment(scene, tmp_path / "o.gpkg", run_dir=url, **TILES, **more)
 
     with pytest.raises(Cancelled):
         again(listener=listener, cancel=cancel)
-    assert run_status(url)["finished"]["tiles"] == 2
+    assert run_status(url).finished["tiles"] == 2
     heard.clear()
-    result = again(listener=lambda event, **_: heard.append(event), live=True)
+    result = again(listener=lambda event, **_: heard.append(event))
     assert heard.count("tile") == 4
     assert polygons(result, scene, **TILES) == whole
 

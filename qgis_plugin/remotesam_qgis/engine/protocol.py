@@ -71,3 +71,8 @@ def setting_options(settings: Mapping[str, Any]) -> list[str]:
         elif value is not None:
             words += [f"--{option}", str(value)]
     return words
+
+
+def stage_title(event: Mapping[str, Any]) -> str:
+    """What people read while a stage works; engines before protocol titles give its name only."""
+    return str(event.get("title") or event.get("name", ""))

@@ -57,6 +57,7 @@ class Setting:
         help: One sentence for the user.
         hint: How a text is written, "R,G,B"; empty = anything.
         group: Heading it belongs under.
+        shared: True = every kind of run has it, a panorama's too.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Setting:
     help: str = ""
     hint: str = ""
     group: str = OTHER
+    shared: bool = False
 
     @property
     def title(self) -> str:
@@ -137,4 +139,5 @@ def _setting(name: str, about: Mapping[str, Any], group: str) -> Setting:
         help=str(about.get("description") or ""),
         hint=hint,
         group=group,
+        shared=bool(about.get("x-shared")),
     )

@@ -27,7 +27,7 @@ from qgis.core import (
 from .. import settings
 from ..area_box import PIXELS, conversion
 from ..engine.locate import EngineError, ask
-from ..engine.protocol import Job
+from ..engine.protocol import Job, stage_title
 from ..engine.runner import Outcome, run
 from ..engine.settings_schema import Setting, overview_level, read_settings
 from ..layers import SourceError, pixel_area, source_of
@@ -35,10 +35,6 @@ from ..styling import apply_style
 
 ELSEWHERE = ("model", "aoi")
 """Settings that have parameters of their own."""
-
-MAPS_ONLY = ("tile_size", "padding", "dst_crs", "overview")
-"""Settings without a meaning on a panorama."""
-
 
 UNIT_SUFFIX = "_UNIT"
 MAP_UNITS = "map units"
@@ -92,9 +88,14 @@ class WritesSegments(QgsProcessingAlgorithm):
         return {"OUTPUT": job.output, "SEGMENTS": outcome.features}
 
 
-def engine_settings(without: tuple[str, ...] = ()) -> list[Setting]:
-    """The settings of the engine that was last asked, or of the one released with this plugin."""
-    return read_settings(settings.cached_info().schema, without=(*ELSEWHERE, *without))
+def engine_settings(*, shared: bool = False) -> list[Setting]:
+    """The settings of the engine that was last asked, or of the one released with this plugin.
+
+    Args:
+        shared: Only those that every kind of run has.
+    """
+    found = read_settings(settings.cached_info().schema, without=ELSEWHERE)
+    return [setting for setting in found if setting.shared or not shared]
 
 
 def default_model() -> str:
@@ -103,16 +104,16 @@ def default_model() -> str:
 
 
 def add_setting_parameters(
-    algorithm: QgsProcessingAlgorithm, without: tuple[str, ...] = (), *, map_units: bool = True
+    algorithm: QgsProcessingAlgorithm, *, shared: bool = False, map_units: bool = True
 ) -> None:
     """Add one advanced parameter per engine setting, but for some.
 
     Args:
         algorithm: Gets the parameters.
-        without: Settings to leave out.
+        shared: Only the settings that every kind of run has.
         map_units: Areas can be given in map units too, by a second parameter.
     """
-    for setting in engine_settings(without):
+    for setting in engine_settings(shared=shared):
         _add_advanced(algorithm, _parameter(setting), setting.help)
         if setting.kind == "area" and map_units:
             title = settings.tr("Unit of {}").format(setting.title.lower())
@@ -140,6 +141,8 @@ def changed_settings(
     context: QgsProcessingContext,
     layer: QgsRasterLayer,
     feedback: QgsProcessingFeedback,
+    *,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """Engine settings whose parameter differs from the default.
 
@@ -149,12 +152,13 @@ def changed_settings(
         context: Of the run.
         layer: The raster, whose pixels areas in map units are converted to.
         feedback: Is told of such conversions.
+        shared: Only the settings that every kind of run has.
 
     Raises:
         QgsProcessingException: An area is in map units and the raster has none.
     """
     changed: dict[str, Any] = {}
-    for setting in engine_settings():
+    for setting in engine_settings(shared=shared):
         name = setting.name.upper()
         if parameters.get(name) is None:
             continue
@@ -273,7 +277,7 @@ def ask_engine(words: list[str], feedback: QgsProcessingFeedback, timeout: float
 def _tell(event: Mapping[str, Any], feedback: QgsProcessingFeedback) -> None:
     kind = event["event"]
     if kind == "stage":
-        feedback.setProgressText(str(event.get("name", "")))
+        feedback.setProgressText(stage_title(event))
     elif kind in ("tile", "step") and event.get("total"):
         feedback.setProgress(100.0 * float(event.get("done", 0)) / float(event["total"]))
     elif kind == "warning":

@@ -14,7 +14,6 @@ from qgis.core import (
 from ..engine.protocol import Job
 from ..settings import tr
 from .common import (
-    MAPS_ONLY,
     WritesSegments,
     add_setting_parameters,
     changed_settings,
@@ -58,7 +57,7 @@ class PanoramaAlgorithm(WritesSegments):
         self.addParameter(size)
         world = tr("Write a world file beside the image")
         self.addParameter(QgsProcessingParameterBoolean("WORLD_FILE", world, False))
-        add_setting_parameters(self, without=MAPS_ONLY, map_units=False)
+        add_setting_parameters(self, shared=True, map_units=False)
         self.add_outputs()
 
     def processAlgorithm(self, parameters: dict[str, Any], context: Any, feedback: Any) -> dict[str, Any]:
@@ -66,8 +65,7 @@ class PanoramaAlgorithm(WritesSegments):
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         layer, source = raster_source(self, parameters, context, None)
         model = self.parameterAsString(parameters, "MODEL", context).strip() or default_model()
-        changed = changed_settings(self, parameters, context, layer, feedback)
-        changed = {name: value for name, value in changed.items() if name not in MAPS_ONLY}
+        changed = changed_settings(self, parameters, context, layer, feedback, shared=True)
         device = str(changed.pop("device", "auto"))
         changed["view_size"] = self.parameterAsInt(parameters, "VIEW_SIZE", context)
         if self.parameterAsBool(parameters, "WORLD_FILE", context):

@@ -64,7 +64,7 @@ class BenchPlugin(WorkerPlugin):
         """Called by Dask when a worker ends or the run does."""
         self.cancel.set()
 
-    def context(self) -> WorkerContext:
+    def context(self) -> WorkerContext[Any]:
         """The worker context, once this worker was found fit for the run.
 
         Raises:

@@ -14,6 +14,7 @@ from remotesam.errors import ClusterError
 from remotesam.pipeline.segment import retry
 from remotesam.run import cluster
 from remotesam.run.cluster import DaskExecutor, local_cluster
+from remotesam.run.options import RunOptions
 from remotesam.run.status import describe, run_status
 from tests.cluster_fakes import Poisoned, Slow, Sticky, with_poison
 from tests.fakes import ColourSegmenter
@@ -108,14 +109,14 @@ def test_a_tile_that_kills_its_workers_is_the_only_one_missing_and_retried(
         client.run_on_scheduler(allow, count=before)
     assert result.failed == [POISON_TILE]
     found = run_status(result.run_dir)
-    assert found["finished"]["tiles"] == COUNT - 1
+    assert found.finished["tiles"] == COUNT - 1
     assert f"tile {POISON_TILE}: its worker died three times" in describe(found)
 
     heard = Heard()
-    again = retry(result.run_dir, listener=heard, segmenter=ColourSegmenter(), executor="serial")
+    again = retry(result.run_dir, RunOptions(listener=heard, segmenter=ColourSegmenter(), executor="serial"))
     assert [tile["index"] for tile in heard.tiles()] == [POISON_TILE]
     assert again.failed == []
-    assert run_status(result.run_dir)["failures"] == []
+    assert run_status(result.run_dir).failures == []
     whole = segment(poisoned, tmp_path / "whole.gpkg", **TILES)
     assert polygons(again, poisoned, **TILES) == polygons(whole, poisoned, **TILES)
 
@@ -159,7 +160,7 @@ def test_cancel_keeps_what_is_finished_and_stops_the_rest(client, scene, whole, 
         segment(
             scene, tmp_path / "o.gpkg", client, segmenter=Slow(0.1), listener=heard, cancel=cancel, **TILES
         )
-    kept = run_status(str(tmp_path / "o.remotesam"))["finished"]["tiles"]
+    kept = run_status(str(tmp_path / "o.remotesam")).finished["tiles"]
     assert 5 <= kept < COUNT
     assert kept == len(heard.tiles())
     after = Heard()

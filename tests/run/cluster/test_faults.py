@@ -44,7 +44,7 @@ def test_the_schedulers_death_keeps_what_is_finished_and_another_cluster_continu
         with pytest.raises(ClusterError, match="went away; finished tiles are kept, run again"):
             on(cluster, scene, output, segmenter=Slow(0.2), listener=heard)
         assert time.monotonic() - started < 60
-    kept = run_status(str(tmp_path / "o.remotesam"))["finished"]["tiles"]
+    kept = run_status(str(tmp_path / "o.remotesam")).finished["tiles"]
     assert 5 <= kept < COUNT
     with dask_processes(tmp_path / "second", "c") as cluster:
         after = Heard()
@@ -162,7 +162,7 @@ def test_interrupting_the_command_keeps_finished_tiles(scene, whole, tmp_path):
         assert process.returncode == 3, err
         kept = len(list(tiles.glob("*.arrow")))
         assert 4 <= kept < COUNT
-        assert run_status(str(tmp_path / "o.remotesam"))["finished"]["tiles"] == kept
+        assert run_status(str(tmp_path / "o.remotesam")).finished["tiles"] == kept
         again = command(*line)
         assert again.wait(timeout=240) == 0
     from remotesam.pipeline.result import Result
