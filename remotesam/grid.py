@@ -36,7 +36,7 @@ class TileGrid:
     Cores are `tile_size` squares from the top left; the last row and column of cores are smaller when the
     raster is not a multiple. Chips keep one constant shape wherever the raster is large enough, by reading
     inwards at the edges, so a ragged core still gets full context and the device sees one shape. (The
-    reference implementation moves the *core* inwards and writes it at the wrong place; METHODS §1.2.)
+    reference implementation moves the *core* inwards; see `docs/algorithms.md#tiles`.)
     """
 
     height: int

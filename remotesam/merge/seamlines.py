@@ -1,4 +1,4 @@
-"""Where two neighbouring tiles hand over: a line through their strip that follows borders of segments.
+"""The seamline of two neighbouring tiles: a line through their strip that follows borders of segments.
 
 Both tiles have segmented the strip round their seam. Where they agree it does not matter who is written.
 Where one sees a whole field and the other its two halves, a straight seam would cut an object along a line

@@ -7,7 +7,7 @@ RUN/
   tiles/<tile>.arrow        a row per id, with the tile's summary; written last: the tile is done
   tiles/<tile>.failed       why the tile failed; a retry removes it
   seams/<tile>.arrow        joins with the neighbours to the east and south
-  lines/<tile>.arrow        where the tile hands over to them
+  lines/<tile>.arrow        its seamlines with them
   contacts/<tile>.i64       what the small segments of the tile touch
   match/lut.i64             final ids, one int64 per owned id of each tile, tile after tile
   match/summary.json        written last: the match is done

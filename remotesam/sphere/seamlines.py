@@ -1,4 +1,4 @@
-"""Where two neighbouring views hand over: a line along their border that follows borders of segments.
+"""The seamline of two neighbouring views: a line along their border that follows borders of segments.
 
 The border of what two views own is a smooth curve that is not in the picture. Both have segmented the band
 round it, so the seamline may stray from it, at the costs of tiles (`remotesam.merge.seamlines`).
