@@ -31,7 +31,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """Tiles over a raster of `height` × `width` pixels.
+    """Tiles over a raster of `height` × `width` pixels (Remote SAMsing, contextual padding).
 
     Cores are `tile_size` squares from the top left; the last row and column of cores are smaller when the
     raster is not a multiple. Chips keep one constant shape wherever the raster is large enough, by reading
@@ -127,6 +127,8 @@ class TileGrid:
 
 def strip(one: Tile, other: Tile) -> list[Window]:
     """The pixels that both chips see and one of the two cores owns, in raster pixels.
+
+    See `docs/algorithms.md#evidence`.
 
     One window for each of the two cores that has such pixels (for tiles that meet at a corner the union of
     the two is no rectangle). Pixels owned by a third tile are left out: agreement there says nothing about

@@ -55,7 +55,7 @@ class Evidence:
 def strip_evidence(
     a: NDArray[np.integer], b: NDArray[np.integer], weights: NDArray[np.floating] | None = None
 ) -> Evidence:
-    """Count how the labels of two tiles overlap in their strip.
+    """Count how the labels of two tiles overlap in their strip (`docs/algorithms.md#evidence`).
 
     Args:
         a: labels of the first tile, of any shape, 0 = none, below 2^31. A strip of several windows is

@@ -136,8 +136,9 @@ def join_overlap(
 
 
 def join_contact(evidence: Evidence, strategy: ContactStrategy, *, min_contact: int = 20) -> Joins:
-    """Decide by contact which segments of two tiles are one object (Remote SAMsing, merge strategies).
+    """Decide by contact which segments of two tiles are one object.
 
+    The strategies of Remote SAMsing, arXiv 2605.00256 (`docs/algorithms.md#contact-strategies`).
     `best-match`: every segment takes the partner with the longest common border, and all these one-sided
     choices are joined. `mutual-best`: only choices that both make. `min-contact`: all pairs with a border
     of `min_contact` px. `naive`: all pairs that touch.

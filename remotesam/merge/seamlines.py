@@ -57,7 +57,7 @@ class Strip:
 def seamline(
     strip: Strip, *, open_start: bool = False, open_end: bool = False, room: NDArray[np.bool_] | None = None
 ) -> Offsets:
-    """Find the cheapest line.
+    """Find the cheapest line (`docs/algorithms.md#seamlines`).
 
     Args:
         strip: the pixels round the seam.

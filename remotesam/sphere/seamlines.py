@@ -75,7 +75,7 @@ def find_seamline(
     n_core: tuple[int, int],
     joins: Joins,
 ) -> ViewSeamline | None:
-    """Find the line of two views.
+    """Find the line of two views (`docs/algorithms.md#seamlines-on-the-sphere`).
 
     Args:
         layout: all views.

@@ -83,7 +83,7 @@ def segment_chip(
     *,
     before_pass: Callable[[], None] = lambda: None,
 ) -> ChipResult:
-    """Segment everything on one chip.
+    """Segment everything on one chip (Remote SAMsing, §3.2; `docs/algorithms.md#passes`).
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
