@@ -7,6 +7,7 @@ import inspect
 import io
 import re
 import tokenize
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,27 @@ def test_no_reference_to_papers_that_are_not_here(texts):
         for path, text in texts.items()
         for match in PAPERWORK.finditer(text)
     ]
+
+
+def test_the_map_of_rooms_is_the_contract_and_its_modules_exist():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    contract = {
+        room: len(layers) - place for place, layer in enumerate(layers) for room in layer.split(" | ")
+    }
+    on_map, missing = {}, []
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    for floor, rooms, holds in re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|", text, flags=re.M):
+        for room in re.findall(r"`(\w+)/?`", rooms):
+            on_map[room] = int(floor)
+            folder = ROOT / "remotesam" / room
+            missing += [
+                f"{room}: {module}"
+                for module in re.findall(r"`(\w+)/?`", holds)
+                if folder.is_dir() and not ((folder / f"{module}.py").exists() or (folder / module).is_dir())
+            ]
+    assert on_map == contract
+    assert not missing
 
 
 def resolve(name: str) -> Any:
