@@ -23,6 +23,8 @@ MODULES = sorted(
     for folder in ("remotesam", "tests", "benchmarks", "training", "qgis_plugin")
     for path in ROOT.glob(f"{folder}/**/*.py")
 )
+OWN = {path.name for folder in (ROOT, ROOT / "remotesam") for path in folder.iterdir() if path.is_dir()}
+"""Folders that a path in a text may start with; other paths are in other projects."""
 PAPERWORK = re.compile(r"\b(METHODS|PANORAMA|PEERS|SPEED|DESIGN|LAYOUT|STYLE)\b|/work/|\.library\b")
 """Working papers that are not in the repository."""
 
@@ -81,8 +83,11 @@ def test_linked_and_mentioned_files_exist(texts):
             links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
             missing += [f"{path.name}: {link}" for link in links if not (path.parent / link).exists()]
         names = re.findall(r"(?<![\w./-])[\w./-]+\.md\b", text)
-        if path in DOCUMENTS:
-            names += re.findall(r"(?<![\w./<-])[\w./-]+\.py\b", text)
+        names += [
+            name
+            for name in re.findall(r"(?<![\w./<-])[\w./-]+\.py\b", text)
+            if "/" not in name or name.removeprefix("../").split("/")[0] in OWN
+        ]
         missing += [
             f"{path.relative_to(ROOT)}: {name}"
             for name in names
