@@ -2,8 +2,8 @@
 
 Every scene is segmented once; then only what follows the tiles is done again with each strategy. Printed
 are the segments, the largest one's share of the scene (a chain of wrong joins shows there first), detection
-and the seam rate, with that of lines half a tile away in brackets. Only `overlap` hands over along borders of
-segments; the published strategies keep their straight seams. What follows `--` goes to `remotesam segment`.
+and the seam rate, with that of lines half a tile away in brackets. Only `overlap` has seamlines along borders
+of segments; the published strategies keep straight seams. What follows `--` goes to `remotesam segment`.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class ViewBorders:
 
 
 def before_and_after(store: RunStore, layout: Layout, grid: Equirect) -> tuple[BorderRate, BorderRate]:
-    """The rates of a finished run when views write what they own, and when they hand over."""
+    """The rates of a finished run when views write what they own, and with seamlines."""
     indices = range(len(layout))
     joined = components(
         [0 if (view := read_view(store, index)) is None else view.n_core for index in indices],

@@ -31,12 +31,12 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """Tiles over a raster of `height` × `width` pixels.
+    """Tiles over a raster of `height` × `width` pixels (Remote SAMsing, contextual padding).
 
     Cores are `tile_size` squares from the top left; the last row and column of cores are smaller when the
     raster is not a multiple. Chips keep one constant shape wherever the raster is large enough, by reading
     inwards at the edges, so a ragged core still gets full context and the device sees one shape. (The
-    reference implementation moves the *core* inwards and writes it at the wrong place; METHODS §1.2.)
+    reference implementation moves the *core* inwards; see `docs/algorithms.md#tiles`.)
     """
 
     height: int
@@ -127,6 +127,8 @@ class TileGrid:
 
 def strip(one: Tile, other: Tile) -> list[Window]:
     """The pixels that both chips see and one of the two cores owns, in raster pixels.
+
+    See `docs/algorithms.md#evidence`.
 
     One window for each of the two cores that has such pixels (for tiles that meet at a corner the union of
     the two is no rectangle). Pixels owned by a third tile are left out: agreement there says nothing about

@@ -68,7 +68,7 @@ def test_strips_are_seen_by_both_and_owned_by_one_of_the_two(grid):
 
 
 def test_the_last_column_of_a_ragged_raster_is_where_it_belongs():
-    # The reference writes it shifted by size % tile_size and leaves the rest unsegmented (METHODS §1.2).
+    # The reference writes it shifted by size % tile_size and leaves the rest unsegmented.
     grid = TileGrid(250, 250, 100, 10)
     last = grid.at(0, 2)
     assert last.core == Window(0, 200, 100, 50)

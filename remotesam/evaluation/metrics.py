@@ -1,8 +1,9 @@
 """Segmentation metrics from counted pixels; arrays only.
 
 All but the boundary IoU follow from one sparse table of how many pixels each segment shares with each
-reference object. The metrics are those of Remote SAMsing (arXiv 2605.00256, Table 3); boundary IoU is that of
-Cheng et al., "Boundary IoU" (CVPR 2021, arXiv 2103.16562, §4). `docs/evaluation.md` has the formulas.
+reference object. The metrics are those of Remote SAMsing (arXiv 2605.00256, Table 3); boundary IoU is that
+of Cheng et al., "Boundary IoU" (CVPR 2021, arXiv 2103.16562, §4). `docs/evaluation.md#formulas` has the
+definitions, `docs/algorithms.md#metrics` says how they are counted.
 """
 
 from __future__ import annotations

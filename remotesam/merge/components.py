@@ -161,7 +161,7 @@ def segment_keys(tile: int, labels: NDArray[np.integer]) -> Ints:
 
 
 def components(n_core: Sequence[int] | Ints, edges: Edges, *, max_span: int = 64) -> Components:
-    """Follow the joins of a run.
+    """Follow the joins of a run (`docs/algorithms.md#components`).
 
     A join of kind `MUTUAL` is refused when it would connect two components that both have a segment in some
     tile: that tile has seen both and found them different, and nothing but a chain of doubtful joins says

@@ -2,9 +2,9 @@
 
 Two chips overlap by twice the padding, so both tiles have an opinion on every pixel near their seam. How far
 the two opinions agree says more than where labels happen to touch along the seam: with all pixels labelled,
-everything touches something, and contact alone chains neighbours into mega-segments (METHODS: Remote SAMsing,
-arXiv 2605.00256, section on tile size). The contact strategies of that paper are here too, for comparison and
-for runs without padding.
+everything touches something, and contact alone chains neighbours into mega-segments (Remote SAMsing, arXiv
+2605.00256, section on tile size; `docs/algorithms.md#evidence`). The contact strategies of that paper are
+here too, for comparison and for runs without padding.
 
 The strip of two tiles is what both chips see and one of the two *cores* owns (`remotesam.grid.strip`).
 A pixel owned by a third tile is left out on purpose: neither of the two will write it, so agreement there
@@ -55,7 +55,7 @@ class Evidence:
 def strip_evidence(
     a: NDArray[np.integer], b: NDArray[np.integer], weights: NDArray[np.floating] | None = None
 ) -> Evidence:
-    """Count how the labels of two tiles overlap in their strip.
+    """Count how the labels of two tiles overlap in their strip (`docs/algorithms.md#evidence`).
 
     Args:
         a: labels of the first tile, of any shape, 0 = none, below 2^31. A strip of several windows is

@@ -36,7 +36,7 @@ class FinalLabels:
         self._compressed = lru_cache(KEPT_TILES)(lambda index: store.get(labels_name(index)))
         self._final_ids = lru_cache(4 * KEPT_TILES)(self._read_ids)
         self.seamlines = lru_cache(4 * KEPT_TILES)(lambda index: read_seamlines(store, index))
-        """Gives the lines along which a tile hands over, by its index."""
+        """Gives the seamlines of a tile by its index."""
 
     def read(self, window: Window) -> NDArray[np.int64]:
         """Final ids of a window; 0 = no segment, failed tile, or outside the raster.

@@ -93,7 +93,7 @@ def contacts(labels: NDArray[np.integer], small: Ints) -> Ints:
 def decide(
     small: SmallSegments, touching: Ints, *, absorb_area: float = 500, min_area: float = 100
 ) -> Decision:
-    """Decide which small segments are absorbed and which are removed.
+    """Decide which small segments are absorbed and which are removed (`docs/algorithms.md#fragments`).
 
     Absorption follows enclosure from the inside out: once a segment has taken in everything it encloses, it
     counts with their area, and when a single neighbour is left it may be absorbed in turn. Because taking one

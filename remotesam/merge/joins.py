@@ -34,9 +34,10 @@ class JoinKind(IntEnum):
 class MatchRule:
     """Thresholds of the overlap strategy.
 
-    min_iou, containment and max_share are those of PANORAMA §4.3, chosen there on synthetic scenes; the
-    others were chosen with `benchmarks/merge.py` on its scenes (not the held-out ones) and, with `--image`,
-    on graph-based segmentations of real images, which differ from tile to tile as a model's do.
+    min_iou, containment and max_share were chosen on synthetic spheres, as `benchmarks/panorama.py` makes
+    them; the others with `benchmarks/merge.py` on its scenes (not the held-out ones) and, with `--image`, on
+    graph-based segmentations of real images, which differ from tile to tile as a model's do.
+    `docs/algorithms.md#overlap-rule` has the formulas.
     """
 
     min_iou: float = 0.2
@@ -56,7 +57,7 @@ class MatchRule:
     default sizes, 9 %.
     """
     max_share: float = 0.1
-    """R2: share of a segment's area that is enough whatever `evenness` says (the fixed rule of PANORAMA)."""
+    """R2: share of a segment's area that is enough whatever `evenness` says (a fixed rule)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,15 +90,15 @@ def join_overlap(
     at_corner: bool = False,
     rule: MatchRule | None = None,
 ) -> Joins:
-    """Decide by overlap which segments of two tiles are one object (PANORAMA §4.3, step 5).
+    """Decide by overlap which segments of two tiles are one object (`docs/algorithms.md#overlap-rule`).
 
     Two segments are joined when (R1) each is the other's best by IoU and the IoU is at least `min_iou`, or
     (R2, one object split differently by the two tiles) b is a's best, a lies to `containment` in b, the
     strip shows enough of a, and a is no sliver; or the same with a and b exchanged. Ties are broken by
     overlap, then by the smaller label, so neither the order of the pixels nor which tile comes first matters.
 
-    Departures from PANORAMA, each measured with `benchmarks/merge.py`: the two must touch along the seam
-    (what one tile saw as a detail beside it, inside the other's large region, is not a piece of that
+    Four conditions come from planar tiles, each measured with `benchmarks/merge.py`: the two must touch along
+    the seam (what one tile saw as a detail beside it, inside the other's large region, is not a piece of that
     region); how much of a segment the strip must show follows the strip, for objects larger than a tile
     (`MatchRule.evenness`); R2 has a smallest IoU; and tiles that meet at a corner are joined by a stricter
     R1 only, because pieces of one object meet again over the sides.
@@ -135,8 +136,9 @@ def join_overlap(
 
 
 def join_contact(evidence: Evidence, strategy: ContactStrategy, *, min_contact: int = 20) -> Joins:
-    """Decide by contact which segments of two tiles are one object (Remote SAMsing, merge strategies).
+    """Decide by contact which segments of two tiles are one object.
 
+    The strategies of Remote SAMsing, arXiv 2605.00256 (`docs/algorithms.md#contact-strategies`).
     `best-match`: every segment takes the partner with the longest common border, and all these one-sided
     choices are joined. `mutual-best`: only choices that both make. `min-contact`: all pairs with a border
     of `min_contact` px. `naive`: all pairs that touch.

@@ -155,7 +155,7 @@ def choose(
     fine_quality: NDArray[np.floating],
     rule: ScaleRule | None = None,
 ) -> Choice:
-    """Decide for every segment of both scales, on the statistics of the whole raster.
+    """Decide for every segment of both scales, on the whole raster (`docs/algorithms.md#scales`).
 
     A fine segment inside a coarse one stays when its gain times the ratio of the two qualities reaches
     `ScaleRule.gain`; then it keeps all its pixels. A coarse segment keeps the pixels that no fine segment has

@@ -1,4 +1,4 @@
-"""Where two neighbouring tiles hand over: a line through their strip that follows borders of segments.
+"""The seamline of two neighbouring tiles: a line through their strip that follows borders of segments.
 
 Both tiles have segmented the strip round their seam. Where they agree it does not matter who is written.
 Where one sees a whole field and the other its two halves, a straight seam would cut an object along a line
@@ -57,7 +57,7 @@ class Strip:
 def seamline(
     strip: Strip, *, open_start: bool = False, open_end: bool = False, room: NDArray[np.bool_] | None = None
 ) -> Offsets:
-    """Find the cheapest line.
+    """Find the cheapest line (`docs/algorithms.md#seamlines`).
 
     Args:
         strip: the pixels round the seam.

@@ -1,4 +1,4 @@
-"""The seam task: what a tile and its neighbours to the east and south agree on, and where they hand over."""
+"""The seam task: what a tile and its neighbours to the east and south agree on, and their seamlines."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def join(one: SegmentedTile, other: SegmentedTile, config: SegmentConfig) -> Joi
     """The joins of two neighbouring tiles by the configured strategy.
 
     Without padding there is no strip to look at; `overlap` then means `mutual-best`, the only contact
-    strategy that does not chain neighbours (PANORAMA §4.4).
+    strategy that does not chain neighbours (`docs/algorithms.md#contact-strategies`).
     """
     strategy = config.merge
     if strategy == "overlap" and config.padding == 0:

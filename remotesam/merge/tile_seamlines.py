@@ -1,4 +1,4 @@
-"""The lines along which a tile hands over to its neighbours in the east and south, kept in the run."""
+"""The seamlines of a tile and its neighbours in the east and south, kept in the run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Segmented(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TileSeamlines:
-    """Where one tile hands over to two of its neighbours, and what that moves."""
+    """The seamlines of one tile with two of its neighbours, and what they move."""
 
     east: Offsets = field(default_factory=lambda: _NO_LINE)
     """(core rows,) px by which the line lies east of the seam with the eastern neighbour; empty = nowhere."""

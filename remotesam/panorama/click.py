@@ -75,7 +75,7 @@ def segment_clicked(
 
     The views form a closed walk; it starts where the first positive click is most central, and the video
     memory carries the object from view to view. Logits go back to the panorama by their maximum, and what
-    lies above 0 is the object (SAP, arXiv 2603.12759).
+    lies above 0 is the object (SAP, arXiv 2603.12759; `docs/algorithms.md#clicks-on-the-sphere`).
 
     Args:
         image: an equirectangular picture.

@@ -17,7 +17,7 @@ TILE = 1024
 
 
 def trace_picture(labels: NDArray[np.int32], tolerance: float) -> tuple[NDArray[np.int64], Geometries]:
-    """Trace a whole picture.
+    """Trace a whole picture (`docs/algorithms.md#outlines-on-the-sphere`).
 
     The picture's frame is a border like any other: an object over the seam becomes a MultiPolygon whose parts
     touch x = 0 and x = width, one that holds a pole runs along y = 0 or y = height. That is what RFC 7946

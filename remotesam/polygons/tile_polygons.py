@@ -31,7 +31,7 @@ class Parts:
 
 
 def tile_parts(labels: NDArray[np.integer], core: Window, *, tolerance: float) -> Parts:
-    """Trace and simplify the core of one tile.
+    """Trace and simplify the core of one tile (`docs/algorithms.md#polygons`).
 
     Args:
         labels: (h+2, w+2) final ids ≥ 0 of the core with a 1-px ring around it; 0 = none. Outside the raster

@@ -3,7 +3,7 @@
 A *crack* is the unit edge between two neighbouring pixels of different labels. A lattice point is named by
 its row and column, (0, 0) being the top left corner of the core. GDAL's polygons leave out the vertex where
 a third label's border meets a straight run, so neighbours do not share their edges and no coverage
-algorithm accepts them; the cure is to put those vertices back (measured in DESIGN.md, "Vectors").
+algorithm accepts them; the cure is to put those vertices back (`docs/algorithms.md#polygons`).
 """
 
 from __future__ import annotations

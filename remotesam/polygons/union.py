@@ -26,7 +26,9 @@ class _Waiting:
 
 
 class SeamUnion:
-    """Puts polygons together tile by tile, each handed back once, when its last tile is in.
+    """Puts polygons together tile by tile, each given back once, when its last tile is in.
+
+    See `docs/algorithms.md#polygons`.
 
     The result for an id depends on its parts alone, neither on the order of the tiles nor on when its
     neighbours are finished: each decision about a vertex on a seam uses only what both polygons through it

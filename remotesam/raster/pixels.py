@@ -25,7 +25,7 @@ def data_pixels(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray
     """Which pixels hold data, by their values alone.
 
     A pixel is empty when *all* bands equal their nodata value (a black car on an orthophoto with nodata 0
-    has one or two zero bands, and must stay: PEERS §4.8), or when *any* band is NaN or infinite, which no
+    has one or two zero bands, and must stay), or when *any* band is NaN or infinite, which no
     stretch can show.
 
     Args:

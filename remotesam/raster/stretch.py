@@ -1,7 +1,7 @@
 """Bands of any type → the uint8 RGB that the model sees, and which pixels hold data.
 
-One stretch serves the whole raster: a stretch per tile would draw the tile borders into the image, which is
-what several peers do (METHODS §1.2 faults). Pure array code; the statistics come from outside.
+One stretch serves the whole raster: a stretch per tile would draw the tile borders into the image.
+Pure array code; the statistics come from outside.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The run directory: what is finished, on a local disk or any fsspec file system, written atomically.
 
-`remotesam.run.layout` says what lies where. Every file is written whole under another name and then renamed (object stores replace whole objects
-anyway), so a file that exists is complete. Stages are idempotent: running one again writes the same files.
+`remotesam.run.layout` says what lies where. Every file is written whole under another name and then renamed
+(object stores replace whole objects anyway), so a file that exists is complete. Stages are
+idempotent: running one again writes the same files.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ The encoder was trained so that its stride-4 embedding is alike within an object
 border. Cells merge into a tree of regions; of all ways to cut the tree into regions that cover the chip, the
 one with the best predicted quality is proposed. One encode and one tree answer a whole chip, so prompts only
 ask for it: every region is proposed, whether a prompt fell into it or not, because regions never overlap.
+Formulas are in `docs/algorithms.md#region-tree`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """From low-resolution mask logits to stability, boxes and masks at full size, and non-maximum suppression.
 
-The filters are those of sam2's `SAM2AutomaticMaskGenerator`: logits are upsampled bilinearly, a mask is where
-they exceed 0, stability is area(logit > 1) / area(logit > -1). What the stock generator does on whole images,
-this module does inside the rectangle where the logits exceed -1 anywhere: bilinear interpolation never
-exceeds its neighbours, so nothing lies outside.
+The filters are those of sam2's `SAM2AutomaticMaskGenerator` (`docs/algorithms.md#candidates`): logits are
+upsampled bilinearly, a mask is where they exceed 0, stability is area(logit > 1) / area(logit > -1). What
+the stock generator does on whole images, this module does inside the rectangle where the logits exceed -1
+anywhere: bilinear interpolation never exceeds its neighbours, so nothing lies outside.
 """
 
 from __future__ import annotations

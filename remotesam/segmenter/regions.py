@@ -60,7 +60,7 @@ class RegionTree:
 
 
 def merge_tree(embedding: NDArray[np.float32]) -> RegionTree:
-    """Build the tree of a dense embedding.
+    """Build the tree of a dense embedding (`docs/algorithms.md#region-tree`).
 
     Args:
         embedding: (rows, columns, C) float32.
@@ -102,6 +102,8 @@ def merge_tree(embedding: NDArray[np.float32]) -> RegionTree:
 
 def best_cut(tree: RegionTree, worth: NDArray[np.float32]) -> NDArray[np.int64]:
     """Choose regions that cover every cell once and have the greatest sum of area x worth.
+
+    See `docs/algorithms.md#region-tree`.
 
     Args:
         tree: Regions.

@@ -10,7 +10,7 @@ from remotesam.sphere.run_lengths import Runs
 
 
 def clean(runs: Runs, *, absorb_area: float, min_area: float) -> NDArray[np.int32]:
-    """Labels of the runs without fragments.
+    """Labels of the runs without fragments (`docs/algorithms.md#clean-up-on-the-sphere`).
 
     Pieces are judged one by one, connected over the seam and around the poles. By the planar rule
     (`remotesam.merge.fragments`) a small piece whose only neighbour is one other segment becomes part of it, and

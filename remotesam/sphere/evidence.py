@@ -1,4 +1,4 @@
-"""What two views say about the directions both see: the strip of the sphere (PANORAMA §4.3, step 4)."""
+"""What two views say about the directions both see (`docs/algorithms.md#joins-on-the-sphere`)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Perspective models on the sphere: run a callable on views and fuse its answers on the panorama's grid.
 
-MTPano (METHODS §3): outputs that do not depend on the camera's rotation (class scores, labels, range) are
-resampled as they are; outputs that do (surface normals) are turned by the view's rotation too. Where views
-overlap, a weight that falls to the view's border decides.
+After MTPano (arXiv 2602.05330; `docs/algorithms.md#fusion-of-views`): outputs that do not depend on the
+camera's rotation (class scores, labels, range) are resampled as they are; outputs that do (surface normals)
+are turned by the view's rotation too. Where views overlap, a weight that falls to the view's border decides.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ Geometries = NDArray[np.object_]
 def areas_sr(geometries: Geometries) -> NDArray[np.float64]:
     """Exact solid angle of polygons in lon/lat degrees, sr; holes subtract, ring direction does not matter.
 
-    Green's theorem on sin φ dλ: A = -Σ (λ₂-λ₁) sin((φ₁+φ₂)/2) sinc((φ₂-φ₁)/2) over the edges of a ring.
-    A ring that encircles a pole without running along it (foreign data) must be closed over the pole first.
+    Green's theorem on sin φ dλ (`docs/algorithms.md#outlines-on-the-sphere`): A = -Σ (λ₂-λ₁) sin((φ₁+φ₂)/2)
+    sinc((φ₂-φ₁)/2) over the edges of a ring. A ring that encircles a pole without running along it (foreign
+    data) must be closed over the pole first.
 
     Args:
         geometries: (N,) Polygons or MultiPolygons.

@@ -56,7 +56,7 @@ def views(
     fov: float | None = None,
     pad: float = 0.10,
 ) -> Layout:
-    """The views for a panorama.
+    """The views for a panorama (`docs/algorithms.md#views`).
 
     Args:
         width: Columns of the whole panorama, px: sets the native resolution.

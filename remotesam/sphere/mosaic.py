@@ -38,7 +38,7 @@ def assemble(
         grid: the picture to fill; any resolution, turned or partial.
         labels_of: called once or more per view; neighbouring windows ask for the same views in turn, so a
             cache of one row of views makes it once.
-        lines: where views hand over; pairs without one do so at the border of what they own.
+        lines: seamlines of pairs of views; pairs without one meet at the border of what they own.
 
     Returns:
         (grid.height, grid.width) int32, 0 = none.

@@ -1,7 +1,8 @@
 """Who owns a direction: the view in which it lies nearest to the centre, by the Chebyshev distance.
 
-With max(|x|, |y|) in the tangent plane instead of the nearest centre the same 51 views of an 8K panorama keep
-129 px of context around everything owned, not 94, because a square view is used up to its square border.
+`docs/algorithms.md#ownership`. With max(|x|, |y|) in the tangent plane instead of the nearest centre the
+same 51 views of an 8K panorama keep 129 px of context around everything owned, not 94, because a square view
+is used up to its square border.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Clicks on a panorama: which views see them, in which order a video memory visits the views, and the fusion.
 
-SAP (arXiv 2603.12759, sections 3.1-3.3): a click becomes a direction; the views form a closed column-first
-zigzag walk, so neighbours in the sequence differ by one step of one angle; walked cyclically from the view
-that holds the click, N frames see the whole sphere; masks go back to the panorama by the maximum of the
-logits.
+SAP (arXiv 2603.12759, sections 3.1-3.3; `docs/algorithms.md#clicks-on-the-sphere`): a click becomes a
+direction; the views form a closed column-first zigzag walk, so neighbours in the sequence differ by one step
+of one angle; walked cyclically from the view that holds the click, N frames see the whole sphere; masks go
+back to the panorama by the maximum of the logits.
 """
 
 from __future__ import annotations

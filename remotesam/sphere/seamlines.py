@@ -1,4 +1,4 @@
-"""Where two neighbouring views hand over: a line along their border that follows borders of segments.
+"""The seamline of two neighbouring views: a line along their border that follows borders of segments.
 
 The border of what two views own is a smooth curve that is not in the picture. Both have segmented the band
 round it, so the seamline may stray from it, at the costs of tiles (`remotesam.merge.seamlines`).
@@ -75,7 +75,7 @@ def find_seamline(
     n_core: tuple[int, int],
     joins: Joins,
 ) -> ViewSeamline | None:
-    """Find the line of two views.
+    """Find the line of two views (`docs/algorithms.md#seamlines-on-the-sphere`).
 
     Args:
         layout: all views.

@@ -15,8 +15,9 @@ Floats = NDArray[np.float64]
 class View:
     """A square perspective picture taken from the centre of the sphere, upright except at the poles.
 
-    Its frame is c (centre), e (east), n = c × e. A direction d lies at the plane coordinates x = d·e / d·c,
-    y = d·n / d·c, and at the pixel point (size/2 + focal·x, size/2 - focal·y), pixel edges at integers.
+    See `docs/algorithms.md#views`. Its frame is c (centre), e (east), n = c × e. A direction d lies at the
+    plane coordinates x = d·e / d·c, y = d·n / d·c, and at the pixel point (size/2 + focal·x, size/2 -
+    focal·y), pixel edges at integers.
     """
 
     index: int

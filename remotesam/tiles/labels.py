@@ -42,9 +42,9 @@ def accept(
 ) -> list[int]:
     """Write the acceptable components of one mask into a label map.
 
-    Remote SAMsing (arXiv 2605.00256, §3.2): the mask is split into 4-connected components; a component
-    smaller than `min_area` is dropped; one with at least `max_overlap` of its pixels labelled already is
-    dropped; of any other the *unlabelled* pixels get a new label.
+    Remote SAMsing (arXiv 2605.00256, §3.2; `docs/algorithms.md#acceptance`): the mask is split into
+    4-connected components; a component smaller than `min_area` is dropped; one with at least `max_overlap` of
+    its pixels labelled already is dropped; of any other the *unlabelled* pixels get a new label.
 
     Args:
         labels: (h, w) int32, the part of the label map under the mask's box, 0 = none; written in place.

@@ -1,8 +1,8 @@
 """Multi-pass mask generation on one chip: accept, paint black, look again, relax only when stuck.
 
-The algorithm is Remote SAMsing's (arXiv 2605.00256, §3.2; METHODS §1.1), step by step. One thing is not
-done twice: a pass that painted nothing leaves the image and the points as they were, so its proposals are
-kept and selected from again at the lower thresholds; the network would answer the same.
+The algorithm is Remote SAMsing's (arXiv 2605.00256, §3.2), step by step (`docs/algorithms.md#passes`). One
+thing is not done twice: a pass that painted nothing leaves the image and the points as they were, so its
+proposals are kept and selected from again at the lower thresholds; the network would answer the same.
 
 Three settings, off by default, change the result: with `look_again` small changes are treated as none; with
 `coarse_to_fine` a pass prompts its points in rounds and skips those that its own masks cover by then; with
@@ -64,7 +64,7 @@ def segment_chip(
     *,
     before_pass: Callable[[], None] = lambda: None,
 ) -> ChipResult:
-    """Segment everything on one chip.
+    """Segment everything on one chip (Remote SAMsing, §3.2; `docs/algorithms.md#passes`).
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.

@@ -18,7 +18,7 @@ ENLARGEMENT = 2
 
 
 def zoom_windows(residual: NDArray[np.bool_], least_area: int) -> list[Window]:
-    """Windows to segment again.
+    """Windows to segment again (`docs/algorithms.md#zoom`).
 
     The box of a 4-connected unlabelled area, with `MARGIN`, is one window; one that is too large to be
     enlarged is divided into equal parts. Parts with less than `least_area` unlabelled pixels are left out,

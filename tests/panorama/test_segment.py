@@ -118,7 +118,7 @@ def test_files_of_a_run(sphere):
 
 
 def test_rolling_the_picture_moves_the_objects_and_nothing_else(tmp_path):
-    """PANORAMA §7.5: another place of the seam, the same objects.
+    """Another place of the seam, the same objects.
 
     Sampling leaves a gap of about a pixel between objects, so they are made large enough for it not to count.
     """

@@ -225,7 +225,7 @@ def test_parts_survive_their_table() -> None:
 
 
 def test_ids_beyond_the_reach_of_float32_and_int32_stay_apart():
-    # The reference loses labels above 2²⁴ through float32; GDAL's polygons take int32 at most (METHODS §1.2).
+    # The reference loses labels above 2²⁴ through float32; GDAL's polygons take int32 at most.
     ids = np.array([2**24, 2**24 + 1, 2**31 + 7, 2**40 + 1, 2**40 + 2], np.int64)
     labels = np.zeros((4, 12), np.int64)
     labels[1:-1, 1:-1] = np.repeat(ids, 2)

@@ -1,4 +1,4 @@
-"""Areas and boxes of polygons in longitude and latitude (PANORAMA §3.3-3.6, RFC 7946)."""
+"""Areas and boxes of polygons in longitude and latitude (docs/algorithms.md#outlines-on-the-sphere)."""
 
 import math
 

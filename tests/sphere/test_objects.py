@@ -1,5 +1,5 @@
-"""Objects of a panorama: seam disc, zenith cap, nadir annulus, and the documents made of them (PANORAMA
-§7.3-7.4)."""
+"""Objects of a panorama: seam disc, zenith cap, nadir annulus, and the documents made of them
+(docs/algorithms.md#outlines-on-the-sphere)."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Views hand over along borders of segments: never outside the band of the two, in any order of windows."""
+"""Seamlines of views follow borders of segments: inside the band of the two, in any order of windows."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
-"""Projection, layouts and ownership: the geometry everything on the sphere stands on (PANORAMA §7.1,
-§7.2)."""
+"""Projection, layouts and ownership: the geometry everything on the sphere stands on
+(docs/algorithms.md#views)."""
 
 import itertools
 import math
