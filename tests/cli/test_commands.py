@@ -172,7 +172,7 @@ def test_run_status_and_clean(command, scene, tmp_path):
         command("segment", scene, "-o", tmp_path / "o.gpkg", "--progress", "none", *QUICK, *LOOSE).code == 0
     )
     found = json.loads(command("run", "status", tmp_path / "o.remotesam", "--json").out)
-    assert found["finished"] == {"tiles": 9, "seams": 9, "polygons": 9}
+    assert found["finished"] == {"tiles": 9, "seams": 9, "contacts": 9, "polygons": 9}
     assert found["matched"]
     assert found["written"]
     assert command("run", "clean", tmp_path / "o.remotesam").code == 0
