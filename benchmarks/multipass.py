@@ -32,7 +32,8 @@ from remotesam.evaluation.label_sources import (
     read_polygons,
 )
 from remotesam.evaluation.scoring import score
-from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import open_raster
 from remotesam.segmenter.loading import load
 from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query, Segmenter
 from remotesam.tiles.multipass import ChipResult, segment_chip

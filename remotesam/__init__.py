@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from remotesam.panorama.segment import segment_panorama
     from remotesam.pipeline.result import Result
     from remotesam.pipeline.segment import segment
+    from remotesam.raster.arrays import ArraySource
 
-__all__ = ["Result", "__version__", "segment", "segment_panorama"]
+__all__ = ["ArraySource", "Result", "__version__", "segment", "segment_panorama"]
 
 _LATE = {
     "segment": "remotesam.pipeline.segment",
     "segment_panorama": "remotesam.panorama.segment",
     "Result": "remotesam.pipeline.result",
+    "ArraySource": "remotesam.raster.arrays",
 }
 
 

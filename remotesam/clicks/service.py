@@ -20,7 +20,7 @@ from scipy import ndimage
 from shapely.geometry import shape
 
 from remotesam.errors import InputError
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
 from remotesam.windows import Window
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from remotesam.evaluation.label_sources import (
 )
 from remotesam.evaluation.picture import comparison
 from remotesam.evaluation.scoring import BoxScores, LabelScores, score, score_boxes
-from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import RasterReader, open_raster
 from remotesam.report.run_report import image_reader
 from remotesam.windows import Window
 
@@ -225,7 +226,7 @@ def _read(paths: list[str], class_field: str | None) -> list[Polygons | None]:
 
 def _image(
     raster: str | os.PathLike[str] | None, facts: dict[str, str], resolution: float | None
-) -> Raster | None:
+) -> RasterReader | None:
     """The image behind the segments: the one named, or the one in their metadata if it is still there."""
     if raster is not None:
         return open_raster(raster)

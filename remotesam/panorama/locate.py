@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from remotesam.errors import ConfigError, InputError
 from remotesam.panorama.gpano import read_gpano
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
 from remotesam.sphere.equirect import Equirect
 
 Frame = Literal["camera", "north", "earth"]

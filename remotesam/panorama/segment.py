@@ -39,7 +39,7 @@ from remotesam.panorama.outputs import (
 )
 from remotesam.panorama.page import look_around_page
 from remotesam.panorama.tasks import PanoramaJob, match_view, read_edges, read_lines, read_view
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
 from remotesam.run.job import open_for
 from remotesam.run.layout import WRITTEN_NAME, segments_name
 from remotesam.run.options import RunOptions

@@ -12,18 +12,19 @@ from remotesam.config import SegmentConfig
 from remotesam.events import duration
 from remotesam.grid import TileGrid
 from remotesam.raster.checks import valid_share, warnings
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import RasterInput
 from remotesam.run.executors import attempt
 from remotesam.run.job import TileJob, WorkerContext, open_for
 from remotesam.run.layout import labels_name, segments_name
 from remotesam.tiles.task import segment_unit
 
 
-def preflight(path: str, config: SegmentConfig, *, probe: bool = True) -> dict[str, Any]:
+def preflight(source: RasterInput, config: SegmentConfig, *, probe: bool = True) -> dict[str, Any]:
     """Look at a raster and, unless told not to, segment one of its tiles.
 
     Args:
-        path: the raster.
+        source: the raster, see `remotesam.segment`.
         config: settings of the run.
         probe: segment the tile in the middle of the grid to estimate time and disk.
 
@@ -33,7 +34,7 @@ def preflight(path: str, config: SegmentConfig, *, probe: bool = True) -> dict[s
     Raises:
         RemotesamError: whatever would stop the run at its start.
     """
-    raster = open_for(path, config)
+    raster = open_for(source, config)
     spec = raster.spec
     grids = [TileGrid(spec.height, spec.width, size, config.padding) for size in config.tile_size]
     tiles = sum(len(grid) for grid in grids)

@@ -25,7 +25,8 @@ from remotesam.pipeline.result import Result
 from remotesam.pipeline.scale import MatchedScale, match_scale
 from remotesam.polygons.task import trace_tile
 from remotesam.raster.checks import warnings
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import RasterInput
 from remotesam.run.job import TileJob, open_for
 from remotesam.run.layout import INPUTS_NAME, SCALES_FOLDER, WRITTEN_NAME
 from remotesam.run.options import RunOptions
@@ -53,7 +54,7 @@ Name = str | os.PathLike[str]
 
 
 def segment(
-    raster: Name,
+    raster: RasterInput,
     output: Name,
     *,
     config: Name | Mapping[str, Any] | SegmentConfig | None = None,
@@ -71,7 +72,10 @@ def segment(
     """Segment everything in a raster and write polygons.
 
     Args:
-        raster: anything GDAL reads: a path, /vsi…, http(s)://, s3://.
+        raster: anything GDAL reads: a path, /vsi…, http(s)://, s3://; an opened rasterio dataset; a numpy array
+            as `remotesam.ArraySource(array, transform=…, crs=…)`; an `xarray.DataArray` with coordinates
+            and CRS, which is read window by window if it is lazy (see `remotesam.raster.data_arrays`); or a
+            source of your own (see `remotesam.raster.protocol.PixelSource`).
         output: vector file; the suffix chooses the format (.gpkg, .parquet, .fgb, .geojson, .shp, …).
         config: a YAML file, a mapping of settings, or ready settings.
         labels: label raster to write as well.
@@ -101,18 +105,18 @@ def segment(
         segmenter=segmenter,
         executor=executor,
     )
-    return run(os.fspath(raster), settings_from(SegmentConfig, config, settings), outputs, options)
+    return run(raster, settings_from(SegmentConfig, config, settings), outputs, options)
 
 
 def _text(name: Name | None) -> str | None:
     return None if name is None else os.fspath(name)
 
 
-def run(raster: str, config: SegmentConfig, outputs: Outputs, options: RunOptions) -> Result:
+def run(raster: RasterInput, config: SegmentConfig, outputs: Outputs, options: RunOptions) -> Result:
     """Segment a raster and write its polygons.
 
     Args:
-        raster: whatever GDAL reads: a path, /vsi…, http(s)://, s3://.
+        raster: see `segment`.
         config: all settings.
         outputs: files to write.
         options: how the run is carried out.

@@ -65,11 +65,7 @@ def read_aoi(
         extent = shapely.MultiPoint(corners).bounds
         polygon = _read_polygons(Path(os.fspath(aoi)), crs, extent)  # type: ignore[arg-type]
     inverse = ~transform
-    return shapely.transform(
-        polygon,
-        lambda x, y: (inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f),
-        interleaved=False,
-    )
+    return shapely.transform(polygon, lambda x, y: inverse @ (x, y), interleaved=False)
 
 
 def _read_polygons(path: Path, crs: str | None, extent: Bounds) -> BaseGeometry:

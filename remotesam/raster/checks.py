@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pyproj
+from affine import Affine
 
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
 from remotesam.raster.sample import Sample
 from remotesam.raster.spec import RasterSpec
 
@@ -51,10 +52,11 @@ def _units(spec: RasterSpec) -> list[str]:
 
 def _pixel_shape(spec: RasterSpec) -> list[str]:
     """Sides of a pixel on the ground; near the poles a pixel of equal degrees is a thin upright strip."""
-    a, b, _, d, e, f = spec.transform
+    a, b, _, d, e, _ = spec.transform
     scale = 1.0
     if spec.crs is not None and pyproj.CRS.from_user_input(spec.crs).is_geographic:
-        scale = max(math.cos(math.radians(f + d * spec.width / 2 + e * spec.height / 2)), 1e-6)
+        _, latitude = Affine(*spec.transform) @ (spec.width / 2, spec.height / 2)
+        scale = max(math.cos(math.radians(latitude)), 1e-6)
     across, down = math.hypot(a * scale, d), math.hypot(b * scale, e)
     ratio = max(across, down) / min(across, down)
     if ratio <= SQUARE_ENOUGH:

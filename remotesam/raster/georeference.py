@@ -36,22 +36,27 @@ def georeference(dataset: DatasetReader) -> Georeference:
     least-squares affine, whose residual is one of the notes; sensor models (RPC) need terrain and are left
     to an orthorectifier.
     """
-    transform, crs = dataset.transform, dataset.crs or None
-    if not (transform.is_identity or transform.is_degenerate):
-        if crs is None:
-            note = (
-                "no CRS: coordinates are written as the geotransform gives them, areas in its units squared"
-            )
-            return Georeference("affine", transform, None, (note,))
-        return Georeference("affine", transform, crs, ())
+    placed = from_transform(dataset.transform, dataset.crs)
+    if placed.kind == "affine":
+        return placed
     points, points_crs = dataset.gcps
     if len(points) >= 3:
         return _from_points(points, points_crs)
     if dataset.rpcs is not None:
         note = "RPC sensor model only: polygons are in pixel coordinates; orthorectify first (gdalwarp -rpc)"
         return Georeference("rpcs", Affine.identity(), None, (note,))
-    note = "not georeferenced: polygons are in pixel coordinates (x right, y down), areas in pixels"
-    return Georeference("none", Affine.identity(), None, (note,))
+    return placed
+
+
+def from_transform(transform: Affine, crs: CRS | None) -> Georeference:
+    """What a transform says: the identity and one that maps everything to a line say nothing."""
+    if transform.is_identity or transform.is_degenerate:
+        note = "not georeferenced: polygons are in pixel coordinates (x right, y down), areas in pixels"
+        return Georeference("none", Affine.identity(), None, (note,))
+    if not crs:
+        note = "no CRS: coordinates are written as the geotransform gives them, areas in its units squared"
+        return Georeference("affine", transform, None, (note,))
+    return Georeference("affine", transform, crs, ())
 
 
 def _from_points(points: list[GroundControlPoint], crs: CRS | None) -> Georeference:

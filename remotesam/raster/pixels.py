@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chip:
+    """What the model sees of a window."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB; black where not valid."""
+    valid: NDArray[np.bool_]
+    """(H, W), True = data."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """The chosen bands of a window before the stretch."""
+
+    values: NDArray[Any]
+    """(bands, H, W) in the raster's own type and units; a palette is expanded to three uint8 bands."""
+    valid: NDArray[np.bool_]
+    """(H, W), True = data."""
 
 
 def to_rgb(planes: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

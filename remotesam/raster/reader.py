@@ -1,7 +1,7 @@
-"""Any raster that GDAL reads, window by window, as uint8 RGB and validity.
+"""Any source of pixels as a raster: window by window, as uint8 RGB and validity.
 
-`open_raster` is the only function that takes a path. What it returns knows its grid (`spec`) without having
-read a pixel, may be used by many threads, and travels to another process as its arguments.
+`open_raster` makes one of whatever a caller has: a path, an opened dataset, an array. What it returns knows
+its grid (`spec`) without having read a pixel, may be used by many threads, and travels to another process.
 """
 
 from __future__ import annotations
@@ -9,72 +9,47 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
-import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.vrt import WarpedVRT
 
-from remotesam.errors import RasterError
+from remotesam.errors import InputError, RasterError, RemotesamError
 from remotesam.raster import aoi as areas
-from remotesam.raster.gdal import gdal_env, gdal_name, is_remote, one_line, open_dataset
-from remotesam.raster.header import Request, Source, plan_raster
-from remotesam.raster.pixels import data_pixels, expand_palette, shrink, to_rgb
+from remotesam.raster.arrays import MEMORY
+from remotesam.raster.data_arrays import is_xarray, source_of_data_array
+from remotesam.raster.datasets import DatasetSource, source_of_dataset
+from remotesam.raster.gdal import one_line
+from remotesam.raster.header import ReadPlan, Request, plan_raster
+from remotesam.raster.pixels import Chip, Pixels, data_pixels, expand_palette, shrink, to_rgb
+from remotesam.raster.protocol import Header, PixelSource
 from remotesam.raster.sample import BUDGET, Sample, sample, sample_level
 from remotesam.raster.spec import RasterSpec
 from remotesam.raster.stretch import Stretch, StretchSpec, fit_stretch, parse_stretch
 from remotesam.windows import Window
 
+if TYPE_CHECKING:
+    import xarray
+
+RasterInput: TypeAlias = "str | os.PathLike[str] | DatasetReader | PixelSource | xarray.DataArray"
+"""What `open_raster` takes; `remotesam.ArraySource` makes a `PixelSource` of a numpy array."""
+
 _READ_PIXELS = 2**24
 """Pixels read at once when a decimated window is made from full resolution: 16 M, 128 MB per float64 band."""
 
-_REMOTE_TRIES = 3
-_REMOTE_PAUSE = 0.5
-"""Seconds before the second try of a remote read; doubled before the third."""
 
+class RasterReader:
+    """An opened raster; make one with `open_raster`. Implements `protocol.Raster`.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Chip:
-    """What the model sees of a window."""
-
-    image: NDArray[np.uint8]
-    """(H, W, 3) RGB; black where not valid."""
-    valid: NDArray[np.bool_]
-    """(H, W), True = data."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
-    """The chosen bands of a window before the stretch."""
-
-    values: NDArray[Any]
-    """(bands, H, W) in the raster's own type and units; a palette is expanded to three uint8 bands."""
-    valid: NDArray[np.bool_]
-    """(H, W), True = data."""
-
-
-class _Handle:
-    """A dataset that closes with the thread that owns it."""
-
-    def __init__(self, dataset: DatasetReader) -> None:
-        self.dataset = dataset
-
-
-class Raster:
-    """An opened raster; make one with `open_raster`.
-
-    Safe to use from many threads: GDAL handles are not, so each thread opens its own on first use. Pickles
-    as its arguments and its findings; the receiver opens the file again when it first reads.
+    Safe to use from many threads. Pickles as its arguments and its findings, and its source as that pickles.
 
     Attributes:
         spec: the grid, known before any pixel is read.
-        notes: what the file's georeferencing leaves to say, one sentence each.
+        notes: what the georeferencing and the format leave to say, one sentence each.
     """
 
     def __init__(
@@ -82,22 +57,25 @@ class Raster:
         spec: RasterSpec,
         notes: tuple[str, ...],
         request: Request,
-        source: Source,
+        plan: ReadPlan,
+        source: PixelSource,
         stretch: Stretch | None = None,
     ) -> None:
         self.spec = spec
         self.notes = notes
         self._request = request
+        self._plan = plan
         self._source = source
         self._stretch = stretch
         self._lock = threading.Lock()
-        self._local = threading.local()
-        self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Raster, (self.spec, self.notes, self._request, self._source, self._stretch))
+        return (
+            RasterReader,
+            (self.spec, self.notes, self._request, self._plan, self._source, self._stretch),
+        )
 
-    def __enter__(self) -> Raster:
+    def __enter__(self) -> RasterReader:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -105,15 +83,17 @@ class Raster:
 
     def close(self) -> None:
         """Close the handles of all threads; none of them may be reading. A later read opens a new one."""
-        for handle in list(self._handles):
-            handle.dataset.close()
-        self._local = threading.local()
+        self._source.close()
+
+    def check_portable(self) -> None:
+        """See `PixelSource.check_portable`."""
+        self._source.check_portable()
 
     @property
     def stretch(self) -> Stretch:
-        """The one stretch of the file, measured on first use.
+        """The one stretch of the source, measured on first use.
 
-        It depends on the file, the bands and the nodata value only. An AOI or another overview level leaves
+        It depends on the source, the bands and the nodata value only. An AOI or another overview level leaves
         it alone, so that a trial on a part shows what the run on the whole will see.
 
         Raises:
@@ -125,32 +105,40 @@ class Raster:
             return self._stretch
 
     def _measure_stretch(self) -> Stretch:
-        wanted = self._request.stretch
-        palette = self._source.palette is not None
-        dtype = np.dtype(np.uint8) if palette else self._source.dtype
-        bands = 3 if palette else len(self.spec.bands)
+        wanted, (bands, dtype) = self._request.stretch, self._native
         if wanted.percentiles(dtype) is None:
             return fit_stretch(wanted, dtype, np.empty((bands, 0)), bands)
         return fit_stretch(wanted, dtype, self.sample(whole=True).values, bands)
 
-    def sample(self, whole: bool = False) -> Sample:
+    @property
+    def _native(self) -> tuple[int, np.dtype[Any]]:
+        """Number and type of the bands of `read_native`."""
+        if self._plan.palette is not None:
+            return 3, np.dtype(np.uint8)
+        return len(self.spec.bands), np.dtype(self.spec.dtype)
+
+    def sample(self, *, whole: bool = False) -> Sample:
         """Look at a bounded, deterministic sample of pixels: an overview, or windows spread over the raster.
 
         Args:
-            whole: Look at the whole file rather than at the AOI.
+            whole: Look at all of the source rather than at the AOI.
 
         Raises:
             RasterError: a sampled window cannot be read.
         """
         if not whole and self.spec.window.area <= BUDGET:
             return sample(self.spec.window, self.read_native)
-        asked = self._request
-        level = sample_level(self._source.levels, *self._source.full)
-        area = None if whole else asked.aoi
-        with open_raster(
-            asked.path, bands=self.spec.bands, nodata=asked.nodata, overview=level, aoi=area
-        ) as coarse:
-            return sample(coarse.spec.window, coarse.read_native)
+        header = self._plan.header
+        levels = header.bands[self.spec.bands[0] - 1].levels
+        request = replace(
+            self._request,
+            bands=self.spec.bands,
+            overview=sample_level(levels, header.height, header.width),
+            aoi=None if whole else self._request.aoi,
+        )
+        spec, notes, plan = plan_raster(request, self._source, header)
+        coarse = RasterReader(spec, notes, request, plan, self._source)
+        return sample(spec.window, coarse.read_native)
 
     def read(self, window: Window) -> Chip:
         """The window as the model sees it.
@@ -160,7 +148,7 @@ class Raster:
 
         Raises:
             ValueError: the window reaches outside the raster.
-            RasterError: the file cannot be read there; names the file and the window.
+            RasterError: the source cannot be read there; names the source and the window.
         """
         pixels = self.read_native(window)
         planes = self.stretch.apply(pixels.values)
@@ -174,25 +162,25 @@ class Raster:
 
         Raises:
             ValueError: the window reaches outside the raster.
-            RasterError: the file cannot be read there; names the file and the window.
+            RasterError: the source cannot be read there; names the source and the window.
         """
-        source = self._source
+        plan = self._plan
         if not self.spec.window.contains(window):
             raise ValueError(
                 f"{window} reaches outside the raster of {self.spec.height}×{self.spec.width} px"
             )
-        in_level = window.shift(source.row, source.col)
-        if source.factor == 1 or window.empty:
+        in_level = window.shift(plan.row, plan.col)
+        if plan.factor == 1 or window.empty:
             values, valid = self._read_level(in_level)
         else:
             values, valid = self._read_shrunk(in_level)
-        if source.area is not None:
-            valid &= areas.inside(source.area, window)
+        if plan.area is not None:
+            valid &= areas.inside(plan.area, window)
         return Pixels(values, valid)
 
     def _read_shrunk(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Blocks of `factor` × `factor` pixels, averaged; some at a time to bound memory."""
-        source, factor = self._source, self._source.factor
+        plan, factor = self._plan, self._plan.factor
         side = max(math.isqrt(_READ_PIXELS) // factor, 1)
         values, valid = self._empty(window)
         for row in range(0, window.height, side):
@@ -202,121 +190,119 @@ class Raster:
                 pixels = Window.from_bounds(
                     blocks.row * factor,
                     blocks.col * factor,
-                    min(blocks.row_stop * factor, source.height),
-                    min(blocks.col_stop * factor, source.width),
+                    min(blocks.row_stop * factor, plan.height),
+                    min(blocks.col_stop * factor, plan.width),
                 )
                 shrunk = shrink(*self._read_level(pixels), factor)
                 values[:, *part.slices], valid[part.slices] = shrunk
         return values, valid
 
     def _empty(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        source = self._source
-        if source.palette is not None:
-            return np.zeros((3, *window.shape), np.uint8), np.zeros(window.shape, bool)
-        return np.zeros((len(self.spec.bands), *window.shape), source.dtype), np.zeros(window.shape, bool)
+        bands, dtype = self._native
+        return np.zeros((bands, *window.shape), dtype), np.zeros(window.shape, bool)
 
     def _read_level(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Values and validity of a window of the opened level, without the AOI."""
-        source = self._source
+        """Values and validity of a window of the level that is read, without the AOI."""
+        plan = self._plan
         if window.empty:
             return self._empty(window)
         values, mask = self._read_raw(window)
-        valid = data_pixels(values, source.nodata)
+        valid = data_pixels(values, plan.nodata)
         if mask is not None:
             valid &= mask
-        if source.palette is not None:
-            values, opaque = expand_palette(values[0], source.palette)
+        if plan.palette is not None:
+            values, opaque = expand_palette(values[0], plan.palette)
             valid &= opaque
         return values, valid
 
     def _read_raw(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Bands and mask as stored; a remote file gets more than one chance."""
-        tries = _REMOTE_TRIES if is_remote(gdal_name(self.spec.path)) else 1
-        for attempt in range(tries):
-            if attempt:
-                time.sleep(_REMOTE_PAUSE * 2 ** (attempt - 1))
-            try:
-                return self._read_once(window)
-            except (RasterioError, OSError) as error:
-                failure = error
-                self._drop_handle()
-        raise RasterError(
-            f"{self.spec.path}: rows {window.row}–{window.row_stop - 1}, columns {window.col}–"
-            f"{window.col_stop - 1} cannot be read ({one_line(failure)}); the file is damaged or out of reach"
-        ) from failure
-
-    def _read_once(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        source = self._source
-        span = ((window.row, window.row_stop), (window.col, window.col_stop))
-        with gdal_env(self.spec.path):
-            dataset = self._dataset()
-            if source.uniform:
-                values = dataset.read(list(self.spec.bands), window=span)
-            else:
-                bands = [dataset.read(band, window=span) for band in self.spec.bands]
-                values = np.stack([band.astype(source.dtype) for band in bands])
-            mask = None
-            if source.alpha is not None:
-                mask = dataset.read(source.alpha, window=span) > 0
-            elif source.masked:
-                mask = (dataset.read_masks(list(self.spec.bands), window=span) > 0).any(axis=0)
-        return values, mask
-
-    def _dataset(self) -> DatasetReader:
-        handle: _Handle | None = getattr(self._local, "handle", None)
-        if handle is None:
-            handle = _Handle(open_dataset(self.spec.path, self._source.level))
-            self._handles.add(handle)
-            self._local.handle = handle
-        return handle.dataset
-
-    def _drop_handle(self) -> None:
-        handle: _Handle | None = getattr(self._local, "handle", None)
-        if handle is not None:
-            handle.dataset.close()
-            self._local.handle = None
+        """Bands and mask as stored."""
+        try:
+            return self._source.read(self.spec.bands, window, self._plan.level)
+        except RemotesamError:
+            raise
+        except Exception as error:  # any library may stand behind a source
+            raise RasterError(
+                f"{self.spec.path}: rows {window.row}–{window.row_stop - 1}, columns {window.col}–"
+                f"{window.col_stop - 1} cannot be read ({one_line(error)}); it is damaged or out of reach"
+            ) from error
 
 
 def open_raster(
-    path: str | os.PathLike[str],
+    raster: RasterInput,
     *,
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
     overview: int | None = None,
     aoi: str | os.PathLike[str] | tuple[float, float, float, float] | None = None,
     stretch: str | StretchSpec = "auto",
-) -> Raster:
-    """Open a raster; reads its header, no pixels.
+) -> RasterReader:
+    """Open a raster; reads its header, no pixels of a file (of an array those that its identity covers).
 
     Args:
-        path: A local file, an http(s)/s3/gs/az address, or any name that GDAL understands (`/vsizip/…`,
-            `GTIFF_DIR:2:…`, a VRT).
+        raster: A local file, an http(s)/s3/gs/az address, or any name that GDAL understands (`/vsizip/…`,
+            `GTIFF_DIR:2:…`, a VRT); a dataset opened with rasterio; a `remotesam.ArraySource`; an
+            `xarray.DataArray`, see `remotesam.raster.data_arrays`; or a `PixelSource` of your own.
         bands: 1-based: three as red, green, blue, or one as grey. Default: the bands tagged red, green and
             blue; else a palette in colour; else the first three, of fewer than three the first, alpha not
             counted.
-        nodata: Value that means no data, in place of the file's own; NaN is allowed. A pixel is empty when
+        nodata: Value that means no data, in place of the source's own; NaN is allowed. A pixel is empty when
             *all* chosen bands have it. Mask bands and alpha count besides.
-        overview: Read this overview of the file (0 = the first, usually half size). Where the file has no
-            such overview, blocks of 2^(overview + 1) pixels are averaged.
+        overview: Read this overview of the file (0 = the first, usually half size). Where there is no such
+            overview, blocks of 2^(overview + 1) pixels are averaged.
         aoi: A vector file, or west, south, east, north ("W,S,E,N") in the raster's coordinates. The grid
             shrinks to the area's window and pixels with their centre outside are not valid.
         stretch: See `remotesam.raster.stretch.parse_stretch`.
 
     Raises:
         RasterError: the file is missing, unreadable, or no raster.
-        InputError: the raster has nothing to show, or the AOI holds none of it.
+        InputError: the raster has nothing to show, the AOI holds none of it, or there is no telling how to
+            read what was given.
         ConfigError: bands, overview or stretch that this raster does not have.
     """
-    text = os.fspath(path)
     request = Request(
-        # A local path must survive a change of folder, and mean the same in a worker.
-        path=str(Path(text).resolve()) if Path(text).exists() else text,
         bands=None if bands is None else tuple(bands),
         nodata=nodata,
         overview=overview,
         aoi=os.fspath(aoi) if isinstance(aoi, os.PathLike) else aoi,
         stretch=parse_stretch(stretch) if isinstance(stretch, str) else stretch,
     )
-    with gdal_env(request.path), open_dataset(request.path) as dataset:
-        spec, notes, source = plan_raster(request, dataset)
-    return Raster(spec, notes, request, source)
+    source = _source(raster)
+    spec, notes, plan = plan_raster(request, source, _header(source))
+    return RasterReader(spec, notes, request, plan, source)
+
+
+def _header(source: PixelSource) -> Header:
+    try:
+        return source.header()
+    except RemotesamError:
+        raise
+    except Exception as error:  # any library may stand behind a source
+        raise RasterError(
+            f"{source.name}: cannot be read ({one_line(error)}); it is damaged or out of reach"
+        ) from error
+
+
+def _source(raster: RasterInput) -> PixelSource:
+    if isinstance(raster, str | os.PathLike):
+        path = os.fspath(raster)
+        if path.startswith(MEMORY):
+            raise InputError(
+                f"{path}: was an array in memory, which no name leads back to; "
+                "call remotesam.segment with the array and the same output to go on"
+            )
+        return DatasetSource(path)
+    if isinstance(raster, PixelSource):
+        return raster
+    if isinstance(raster, DatasetReader | DatasetWriter | WarpedVRT):
+        return source_of_dataset(raster)
+    if is_xarray(raster):
+        return source_of_data_array(raster)
+    if hasattr(raster, "shape"):
+        raise InputError(
+            f"an array ({type(raster).__name__}) does not say where it lies; "
+            "give remotesam.ArraySource(array, transform=…, crs=…), without both for pixel coordinates"
+        )
+    raise InputError(
+        f"{type(raster).__name__}: is no raster; give a path, a dataset, or remotesam.ArraySource"
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.raster.pixels import Pixels
 from remotesam.windows import Window
 
 BUDGET = 2**22
@@ -18,20 +19,8 @@ overviews narrow the tails, so limits of a stretch are near the exact percentile
 ENOUGH = 10_000
 """Valid pixels after which no further round is needed."""
 
-_ROUNDS = (8, 16, 32, 64)
+_PER_SIDE = (8, 16, 32, 64)
 """Sample windows along each side of the raster in each round; their size shrinks so that `BUDGET` holds."""
-
-
-class NativePixels(Protocol):
-    """Bands and validity of a window."""
-
-    @property
-    def values(self) -> NDArray[Any]:
-        """(bands, H, W)."""
-
-    @property
-    def valid(self) -> NDArray[np.bool_]:
-        """(H, W), True = data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +59,7 @@ def sample_level(factors: Sequence[int], height: int, width: int) -> int | None:
     return sizes.index(max(within) if within else min(sizes))
 
 
-def sample(whole: Window, read: Callable[[Window], NativePixels]) -> Sample:
+def sample(whole: Window, read: Callable[[Window], Pixels]) -> Sample:
     """Look at a raster: at all of it up to `BUDGET` pixels, else at windows spread evenly over it.
 
     When nearly all windows fall on nodata, finer rounds follow, so that small islands of data in a large
@@ -82,7 +71,7 @@ def sample(whole: Window, read: Callable[[Window], NativePixels]) -> Sample:
     """
     found: list[NDArray[Any]] = []
     seen = valid = 0
-    for windows in _rounds(whole.height, whole.width):
+    for windows in rounds(whole.height, whole.width):
         for window in windows:
             pixels = read(window)
             seen += window.area
@@ -93,12 +82,21 @@ def sample(whole: Window, read: Callable[[Window], NativePixels]) -> Sample:
     return Sample(np.concatenate(found, axis=1), seen)
 
 
-def _rounds(height: int, width: int) -> Iterator[list[Window]]:
+def rounds(height: int, width: int) -> Iterator[list[Window]]:
+    """The windows of each round: all of the raster, or ever finer windows spread over it.
+
+    Args:
+        height: Rows of the raster, px.
+        width: Columns, px.
+
+    Yields:
+        Windows that hold at most `BUDGET` pixels together.
+    """
     if height * width <= BUDGET:
         rows = max(BUDGET // 4 // width, 1)
         yield [Window(row, 0, min(rows, height - row), width) for row in range(0, height, rows)]
         return
-    for per_side in _ROUNDS:
+    for per_side in _PER_SIDE:
         side = int(BUDGET**0.5) // per_side
         tops, lefts = _spread(height, side, per_side), _spread(width, side, per_side)
         yield [Window(top, left, min(side, height), min(side, width)) for top in tops for left in lefts]

@@ -20,7 +20,7 @@ class RasterSpec:
     """
 
     path: str
-    """As the user gave it; absolute when it names a local file."""
+    """As the user gave it; absolute when it names a local file, `memory:NAME` for an array."""
     height: int
     """Rows, px, ≥ 1."""
     width: int
@@ -42,7 +42,7 @@ class RasterSpec:
     area: str
     """Digest of the AOI polygon in pixels of this grid; empty without AOI."""
     identity: str
-    """Digest of size, time stamp and header of the file and its parts: another one = the raster changed."""
+    """Digest of the source, see `protocol.Header.identity`: another one = the raster changed."""
 
     @property
     def window(self) -> Window:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from remotesam.errors import OutputError
 from remotesam.events import duration
 from remotesam.files import write_whole
-from remotesam.raster.reader import Raster
+from remotesam.raster.protocol import Raster
 from remotesam.report import html
 from remotesam.report.overlay import beside, overlay, stacks
 from remotesam.report.plots import bar_plot, histogram, line_plot

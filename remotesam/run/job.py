@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from remotesam.config import SegmentConfig, Settings
 from remotesam.errors import Cancelled
 from remotesam.grid import TileGrid
-from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import RasterInput, open_raster
 from remotesam.run.layout import scale_url
 from remotesam.run.store import RunStore
 from remotesam.segmenter.protocol import Segmenter
@@ -76,7 +77,7 @@ class Job(ABC):
     """What people call its units."""
 
     raster: Raster
-    """What is segmented; pickles as its name and settings, not as pixels."""
+    """What is segmented; a file pickles as its name and settings, an array in memory as its pixels."""
     run_url: str
     """The run directory."""
     config: Settings
@@ -167,14 +168,14 @@ class _TileReader:
         return {"touches_seam": edge[1:]}
 
 
-def open_for(path: str, config: Settings) -> Raster:
+def open_for(raster: RasterInput, config: Settings) -> Raster:
     """Open a raster as the settings ask for.
 
     Raises:
         RemotesamError: it cannot be opened so.
     """
     return open_raster(
-        path,
+        raster,
         bands=config.bands,
         nodata=config.nodata,
         overview=config.overview,

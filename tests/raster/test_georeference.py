@@ -19,7 +19,8 @@ from rasterio.rpc import RPC
 from remotesam.errors import ConfigError, InputError
 from remotesam.raster.checks import valid_share, warnings
 from remotesam.raster.pixels import shrink
-from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import open_raster
 from remotesam.windows import Window
 from tests.conftest import NORTH_UP, UTM
 from tests.raster.test_reader import assert_windows_agree, rgb, whole

@@ -140,9 +140,9 @@ def test_handles_close_with_their_threads_and_on_request(make_raster: Make) -> N
     for _ in range(3):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(raster.read, windows_of(raster, 8)))
-    assert len(raster._handles) == 0
+    assert len(raster._source._handles) == 0
     raster.read(Window(0, 0, 2, 2))
-    (handle,) = raster._handles
+    (handle,) = raster._source._handles
     raster.close()
     assert handle.dataset.closed
     assert raster.read(Window(0, 0, 2, 2)).valid.all()

@@ -11,7 +11,8 @@ import rasterio
 
 from remotesam.errors import ConfigError
 from remotesam.raster.checks import valid_share, warnings
-from remotesam.raster.reader import Raster, open_raster
+from remotesam.raster.protocol import Raster
+from remotesam.raster.reader import open_raster
 from remotesam.raster.spec import RasterSpec
 from remotesam.windows import Window
 from tests.conftest import NORTH_UP, UTM

@@ -50,6 +50,7 @@ class DaskExecutor:
 
     Raises:
         ClusterError: no worker, other package versions on a worker, or a worker without access to the run.
+        InputError: the raster is in the memory of this process and cannot be sent to workers.
     """
 
     def __init__(self, client: Client, job: Job, segmenter: Segmenter | None = None) -> None:
@@ -60,6 +61,7 @@ class DaskExecutor:
         self._counted = (float("-inf"), 0, 0)
         self._last_loss = ""
         self._strikes: Counter[str] = Counter()
+        job.raster.check_portable()
         # Workers have other working directories; and one stretch is measured here, not one by each of them.
         job = replace(job, run_url=absolute(job.run_url))
         _ = job.raster.stretch
