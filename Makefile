@@ -4,13 +4,24 @@ VENV ?= .venv
 # constraints.txt holds torch at a version with a small CPU build. On a GPU machine: make CONSTRAINTS= demo
 CONSTRAINTS ?= $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint clean
+# Tests run in so many processes.
+WORKERS ?= 2
+
+.PHONY: demo test gate slow lint clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/remotesam demo demo
 
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Kills, clusters whose parts go away, a browser: short forms, for the gate.
+gate: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest -m gate
+
+# Minutes each, for the night.
+slow: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest -m slow
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -2,6 +2,7 @@
 """Build the plugin's zip: `python qgis_plugin/package.py` writes dist/remotesam_qgis-<version>.zip beside it.
 
 Standard library only. The same sources give the same bytes: names are sorted, times and modes are fixed.
+The version is that of the engine, remotesam/_version.py; metadata.txt holds 0.0.0 in its place.
 
 The addresses in metadata.txt are placeholders at example.org. Who publishes the plugin gives the real ones:
 
@@ -11,7 +12,6 @@ The addresses in metadata.txt are placeholders at example.org. Who publishes the
 from __future__ import annotations
 
 import argparse
-import configparser
 import re
 import zipfile
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PLUGIN = HERE / "remotesam_qgis"
 LICENSE = HERE.parent / "LICENSE"
+VERSION = HERE.parent / "remotesam" / "_version.py"
 KEPT = {".py", ".svg", ".txt", ".json", ".qm"}
 """Kinds of files that belong in the zip; a new kind must be thought about before it is shipped."""
 EPOCH = (2026, 1, 1, 0, 0, 0)
@@ -47,8 +48,8 @@ def main() -> None:
 
 
 def metadata(repository: str | None = None, email: str | None = None) -> str:
-    """The text of metadata.txt, with the maintainer's addresses where they are given."""
-    given = {"email": email}
+    """The text of metadata.txt with the version, and the maintainer's addresses where they are given."""
+    given = {"version": version(), "email": email}
     if repository:
         home = repository.rstrip("/")
         given |= {"repository": home, "homepage": home, "tracker": f"{home}/issues"}
@@ -64,19 +65,20 @@ def build(folder: Path, text: str | None = None) -> Path:
 
     Args:
         folder: Where to; made when it is not there.
-        text: What metadata.txt is to hold; None = what it holds.
+        text: What metadata.txt is to hold; None = what it holds and the version.
 
     Returns:
         Path of the zip.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    text = metadata() if text is None else text
     target = folder / f"{PLUGIN.name}-{version()}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, path in sorted(files().items()):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
-            is_metadata = text is not None and path == PLUGIN / "metadata.txt"
+            is_metadata = path == PLUGIN / "metadata.txt"
             archive.writestr(entry, text.encode() if is_metadata else path.read_bytes())
     return target
 
@@ -92,10 +94,11 @@ def files() -> dict[str, Path]:
 
 
 def version() -> str:
-    """The version in metadata.txt."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(PLUGIN / "metadata.txt", encoding="utf-8")
-    return parser["general"]["version"]
+    """The version of the engine these sources belong to, read without importing it."""
+    found = re.search(r'(?m)^__version__ = "(.+)"$', VERSION.read_text(encoding="utf-8"))
+    if found is None:
+        raise SystemExit(f'{VERSION}: no line __version__ = "..."')
+    return found[1]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures for every test: rasters of any kind, real data, a web server that serves ranges."""
+"""For every test: rasters of any kind, real data, a web server that serves ranges; no skips in CI."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 
 from tests.command import Command
+from tests.skips import (
+    BeyondInstalling,
+    pytest_make_collect_report,  # noqa: F401 (a hook)
+    pytest_runtest_makereport,  # noqa: F401 (a hook)
+)
 
 UTM = "EPSG:32633"
 NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
@@ -22,14 +27,14 @@ NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """Path of a real file of the shared data folder; the test is skipped where the folder is missing."""
+    """Path of a real file of the data that lie beside the checkout; skips the test where there are none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
 
     def find(name: str) -> Path:
-        path = folder / name
-        if not path.exists():
-            pytest.skip(f"no shared data {name}")
-        return path
+        if not folder.exists():
+            raise BeyondInstalling(f"no real data at {folder}")
+        assert (folder / name).exists(), f"{folder} lacks {name}"
+        return folder / name
 
     return find
 

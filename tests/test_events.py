@@ -101,9 +101,8 @@ def test_lines_are_reassembled_from_any_blocks_and_oversized_ones_dropped():
             b" tail of the long line\n",
             b"third\nunfinished",
         ):
-            os.write(write_end, block) if len(block) < 4096 else os.fdopen(os.dup(write_end), "wb").write(
-                block
-            )
+            with os.fdopen(os.dup(write_end), "wb") as stream:  # writes all of a long block
+                stream.write(block)
         os.close(write_end)
 
     feeder = threading.Thread(target=feed)

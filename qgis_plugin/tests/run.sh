@@ -8,14 +8,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
-PACKAGES="qgis python3-qgis python3-venv xvfb xauth"
+PACKAGES=(qgis python3-qgis python3-venv xvfb xauth)
 
 if ! /usr/bin/python3 -c "import qgis.core" 2>/dev/null || ! command -v xvfb-run >/dev/null; then
-  echo "Installing QGIS: $PACKAGES"
+  echo "Installing QGIS: ${PACKAGES[*]}"
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-  $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $PACKAGES
+  install() {
+    $sudo apt-get update -qq &&
+      DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}" >/dev/null
+  }
+  install || { sleep 20 && install; }
 fi
+/usr/bin/python3 -c "import qgis.core; print('QGIS', qgis.core.Qgis.QGIS_VERSION)"
 
 venv=.venv-qgis # on the system's Python, the only one that has QGIS
 if [ ! -e "$venv/.ready" ]; then

@@ -5,6 +5,7 @@ import configparser
 import importlib.util
 import json
 import re
+import runpy
 import shutil
 import stat
 import subprocess
@@ -59,9 +60,9 @@ def test_the_same_sources_give_the_same_zip(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_metadata_is_complete_and_true():
+def test_metadata_is_complete_and_true(archive):
     metadata = configparser.ConfigParser(interpolation=None)
-    metadata.read(PLUGIN / "metadata.txt", encoding="utf-8")
+    metadata.read_string(archive.read("remotesam_qgis/metadata.txt").decode())
     general = metadata["general"]
     required = "name description version qgisMinimumVersion author email about tracker repository"
     useful = "homepage tags category icon changelog license hasProcessingProvider"
@@ -72,7 +73,10 @@ def test_metadata_is_complete_and_true():
     assert general["qgisMaximumVersion"] == "4.99"
     assert "external dependency" in general["about"]
     assert (PLUGIN / general["icon"]).is_file()
-    assert package.version() in general["changelog"]
+    engine = runpy.run_path(str(package.VERSION))["__version__"]
+    assert general["version"] == engine
+    assert Path(archive.filename).name == f"remotesam_qgis-{engine}.zip"
+    assert engine in general["changelog"]
 
 
 def test_a_release_has_the_maintainers_addresses_or_is_not_built(tmp_path):

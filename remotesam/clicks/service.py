@@ -250,7 +250,8 @@ def clean_mask(mask: NDArray[np.bool_], inside: NDArray[np.float64]) -> NDArray[
     noise = sizes < HOLE_SHARE * kept.sum()
     noise[outside] = False
     noise[0] = False
-    return kept | noise[holes]
+    filled: NDArray[np.bool_] = kept | noise[holes]
+    return filled
 
 
 def mask_polygon(mask: NDArray[np.bool_], tolerance: float) -> shapely.Geometry:

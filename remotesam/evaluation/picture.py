@@ -35,6 +35,7 @@ def _nearest(source: LabelSource, layer: int) -> ReadWindow:
             ((np.arange(wanted) + 0.5) * have / wanted).astype(np.intp)
             for wanted, have in zip(shape, labels.shape, strict=True)
         )
-        return labels[np.ix_(rows, cols)].astype(np.int64)
+        chosen: NDArray[np.int64] = labels[np.ix_(rows, cols)].astype(np.int64)
+        return chosen
 
     return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +65,7 @@ class Attributes:
         """(n,) ids that were not taken yet, ascending."""
         return np.array(sorted(self._rows), np.int64)
 
-    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Columns of complete segments, which are forgotten here.
 
         Args:

@@ -206,7 +206,8 @@ def member(ascending: Ints, values: Ints) -> NDArray[np.bool_]:
     if not len(ascending):
         return np.zeros(len(values), np.bool_)
     place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    return ascending[place] == values
+    found: NDArray[np.bool_] = ascending[place] == values
+    return found
 
 
 def _positions(keys: Ints, offsets: Ints) -> Ints:
@@ -219,13 +220,16 @@ def _positions(keys: Ints, offsets: Ints) -> Ints:
         raise ValueError(
             f"a join names label {labels[wrong]} of tile {tiles[wrong]}, which has no such label"
         )
-    return offsets[tiles] + labels - 1
+    nodes: NDArray[np.int64] = offsets[tiles] + labels - 1
+    return nodes
 
 
 def _distinct(values: Ints) -> Ints:
     """Sorted values without repetition; `np.unique` hashes, which takes many times as long for millions."""
     ascending = np.sort(values)
-    return ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)]]
+    is_first = np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)]
+    once: NDArray[np.int64] = ascending[is_first]
+    return once
 
 
 def _numbered(first: Ints, second: Ints) -> tuple[Ints, Ints, Ints]:
@@ -249,7 +253,8 @@ def _smallest(joined: Ints, start: Ints, end: Ints) -> Ints:
     # Written from the last node to the first, so what stays is the first.
     first = np.empty(count, np.int64)
     first[component[::-1]] = np.arange(size)[::-1]
-    return joined[first[component]]
+    lowest: NDArray[np.int64] = joined[first[component]]
+    return lowest
 
 
 def _follow(positions: Ints, joined: Ints, root: Ints) -> Ints:

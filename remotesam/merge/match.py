@@ -115,4 +115,5 @@ def _core_areas(
 ) -> NDArray[np.int64]:
     if n_core == 0:
         return np.empty(0, np.int64)
-    return owned_segments(store, grid, index, read)["core_area"].to_numpy()
+    areas: NDArray[np.int64] = owned_segments(store, grid, index, read)["core_area"].to_numpy()
+    return areas

@@ -147,7 +147,8 @@ def _turn_costs(strip: Strip) -> tuple[Ints, Ints]:
 
 
 def _differ(labels: NDArray[np.integer], axis: int) -> NDArray[np.bool_]:
-    return labels[:, 1:] != labels[:, :-1] if axis else labels[1:] != labels[:-1]
+    differs: NDArray[np.bool_] = labels[:, 1:] != labels[:, :-1] if axis else labels[1:] != labels[:-1]
+    return differs
 
 
 def _border(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Batch:
     """(n,) final ids, ascending."""
     geometries: NDArray[np.object_]
     """(n,) Polygons and MultiPolygons in raster px."""
-    columns: dict[str, NDArray]
+    columns: dict[str, NDArray[Any]]
     """(n,) attributes by name, see `Attributes.take`."""
 
 
@@ -71,7 +71,7 @@ class _Attributes(Protocol):
 
     def reach(self, index: int) -> None: ...
 
-    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]: ...
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]: ...
 
 
 class _Streamed:
@@ -102,7 +102,7 @@ class _Streamed:
                 self._gathered.add(tile, own, table)
         self._ahead = {tile for tile in self._ahead | later if tile > index}
 
-    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         return self._gathered.take(ids)
 
 
@@ -120,7 +120,7 @@ class _Fused:
     def reach(self, index: int) -> None:
         """Everything is known from the start."""
 
-    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray]:
+    def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         return {name: values[ids - 1] for name, values in self._columns.items()}
 
 

@@ -132,7 +132,8 @@ def _without_seam_points(geometries: NDArray[np.object_], points: NDArray[np.voi
     if not single.all():
         owners, index = np.unique(part_owner[~single], return_inverse=True)
         result[owners] = shapely.multipolygons(polygons[~single], indices=index)
-    return shapely.normalize(result)
+    normalised: NDArray[np.object_] = shapely.normalize(result)
+    return normalised
 
 
 def _needed(

@@ -57,7 +57,8 @@ def _resample(image: Image, factor: float) -> Image:
 def _haze(rng: np.random.Generator, image: Image, shape: tuple[int, int]) -> Image:
     thick = rng.uniform(0.05, 0.45) * (1 + 0.4 * noise(rng, shape, max(shape) / 3))
     veil = np.clip(thick, 0, 0.75).astype(np.float32)
-    return image * (1 - veil) + veil * np.array([205, 214, 224], np.float32)
+    hazy: Image = image * (1 - veil) + veil * np.array([205, 214, 224], np.float32)
+    return hazy
 
 
 def _stretch(rng: np.random.Generator, image: Image) -> Image:

@@ -68,5 +68,5 @@ def stripes(
     across = y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle))
     if wobble:
         across += noise(rng, shape, 48)[..., 0] * np.float32(wobble)
-    wave = np.sin(across * np.float32(2 * np.pi / period) + np.float32(rng.uniform(0, 6.28)))
+    wave: Image = np.sin(across * np.float32(2 * np.pi / period) + np.float32(rng.uniform(0, 6.28)))
     return wave[..., None].astype(np.float32)

@@ -168,7 +168,8 @@ class AffinitySegmenter:
         fine = self._model.image_encoder((values - mean) / std)["backbone_fpn"][0]
         features = self._model.sam_mask_decoder.conv_s0(fine)[0].float()
         self.network_calls.encodes += 1
-        return (features - features.mean(0)).permute(1, 2, 0).cpu().numpy().copy()
+        pixels: NDArray[np.float32] = (features - features.mean(0)).permute(1, 2, 0).cpu().numpy().copy()
+        return pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def build(name: str, *, video: bool = False, image_size: int | None = None) -> t
 def _config(architecture: Architecture, *, video: bool, image_size: int | None) -> DictConfig:
     """Give the yaml's model section with size, overrides and the official post-processing settings."""
     packaged = files("sam2").joinpath(architecture.config).read_text()
-    model = OmegaConf.create(packaged).model
+    model: DictConfig = OmegaConf.create(packaged).model
     size = image_size or architecture.image_size
     settings: dict[str, Any] = {
         "image_size": size,

@@ -158,7 +158,7 @@ def _interpolate(
     wide += source[x.high[cols]] * weight
     source = np.ascontiguousarray(wide.T)
     weight = y.weight[rows, None]
-    values = source[y.low[rows] - first] * (1 - weight)
+    values: NDArray[np.float32] = source[y.low[rows] - first] * (1 - weight)
     values += source[y.high[rows] - first] * weight
     return values
 

@@ -173,7 +173,8 @@ class PointDecoder:
         cross0_g, cross1, kf, vf, up = (w.to_kg @ kg).split([inner] * 4 + [width])
 
         def by_head(channels: Tensor) -> Tensor:
-            return channels.unflatten(0, (heads, -1)).to(self._dtype)[None]
+            split: Tensor = channels.unflatten(0, (heads, -1)).to(self._dtype)[None]
+            return split
 
         return TilePlan(
             first_k=by_head(w.first.k @ with_pe + w.first.k_bias[:, None]).mT.contiguous(),
@@ -263,7 +264,7 @@ class PointDecoder:
         fine = torch.ops.aten.gelu_(fine).to(self._dtype)
         finest = torch.baddbmm(plan.fine0.expand(count, -1, -1), fine, w.up2.expand(count, -1, -1))
         finest = torch.ops.aten.gelu_(finest).view(count, 16 * tokens, width // 8)
-        masks = (hyper @ finest.mT).float().view(count, 3, plan.grid, plan.grid, 2, 2, 2, 2)
+        masks: Tensor = (hyper @ finest.mT).float().view(count, 3, plan.grid, plan.grid, 2, 2, 2, 2)
         return masks.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(count, 3, 4 * plan.grid, 4 * plan.grid)
 
     def _prompt_tokens(self, points: Tensor) -> Tensor:
@@ -277,7 +278,8 @@ class PointDecoder:
         return torch.cat([torch.cat(own).expand(len(points), -1, -1), sparse], 1)
 
     def _heads(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self._w.heads, -1)).to(self._dtype)
+        split: Tensor = tokens.unflatten(-1, (self._w.heads, -1)).to(self._dtype)
+        return split
 
     def _token_keys(self, layer: TwoWayAttentionBlock, tokens: Tensor, pe: Tensor) -> tuple[Tensor, Tensor]:
         attention = layer.cross_attn_image_to_token
@@ -339,7 +341,8 @@ class PointDecoder:
         return self._heads_of(_rows(v0, self._w.via0), 3)
 
     def _heads_of(self, rows: Tensor, parts: int) -> tuple[Tensor, ...]:
-        return rows.unflatten(-1, (parts, self._w.heads, -1)).unbind(2)
+        split: tuple[Tensor, ...] = rows.unflatten(-1, (parts, self._w.heads, -1)).unbind(2)
+        return split
 
     def _attend_final(
         self, plan: TilePlan, b: Tensor, state: PointState, tokens: Tensor, queries: Tensor
@@ -352,12 +355,15 @@ class PointDecoder:
         weights = torch.addcmul(_products(queries, w.pe_kf), scores, s1).softmax(-1).mul_(s1)
         low_rank = _unpair(weights @ b.mT, values)
         out = (_weighted(weights.mul_(s0), plan.vf) + low_rank).flatten(2) + w.vf_bias
-        return self._decoder.transformer.norm_final_attn(tokens + _linear(out, w.final.out, w.final.out_bias))
+        attended: Tensor = tokens + _linear(out, w.final.out, w.final.out_bias)
+        normed: Tensor = self._decoder.transformer.norm_final_attn(attended)
+        return normed
 
 
 def _after_attention(layer: TwoWayAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
     tokens = layer.norm2(tokens + attended)
-    return layer.norm3(tokens + layer.mlp(tokens))
+    normed: Tensor = layer.norm3(tokens + layer.mlp(tokens))
+    return normed
 
 
 def _linear(tokens: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
@@ -372,8 +378,9 @@ def _products(tokens: Tensor, image: Tensor) -> Tensor:
     count, per_point, heads, _ = tokens.shape
     images = image.shape[0] if image.ndim == 4 else 1
     by_head = tokens.unflatten(0, (images, -1)).permute(0, 3, 1, 2, 4)
-    product = by_head.reshape(images, heads, count // images * per_point, -1) @ image
-    return product.unflatten(2, (-1, per_point)).transpose(1, 2).reshape(count, heads * per_point, -1)
+    product: Tensor = by_head.reshape(images, heads, count // images * per_point, -1) @ image
+    split: Tensor = product.unflatten(2, (-1, per_point))
+    return split.transpose(1, 2).reshape(count, heads * per_point, -1)
 
 
 def _weighted(weights: Tensor, image: Tensor) -> Tensor:
@@ -382,7 +389,8 @@ def _weighted(weights: Tensor, image: Tensor) -> Tensor:
     by_head = weights.unflatten(1, (heads, -1)).unflatten(0, (images, -1)).transpose(1, 2)
     _, _, each, per_point, _ = by_head.shape
     out = by_head.reshape(images, heads, each * per_point, -1) @ image.mT
-    return out.unflatten(2, (each, per_point)).permute(0, 2, 3, 1, 4).flatten(0, 1)
+    split: Tensor = out.unflatten(2, (each, per_point))
+    return split.permute(0, 2, 3, 1, 4).flatten(0, 1)
 
 
 def _each(values: Tensor, count: int) -> Tensor:
@@ -403,11 +411,13 @@ def _pair(tokens: Tensor, rows: Tensor) -> Tensor:
 def _unpair(weights: Tensor, rows: Tensor) -> Tensor:
     """(P, H T, R) x (P, R, H, k) -> (P, T, H, k)."""
     heads = rows.shape[2]
-    return (weights.unflatten(1, (heads, -1)) @ rows.permute(0, 2, 1, 3)).transpose(1, 2)
+    split: Tensor = weights.unflatten(1, (heads, -1))
+    return (split @ rows.permute(0, 2, 1, 3)).transpose(1, 2)
 
 
 def _over_tokens(scores: Tensor, heads: int) -> Tensor:
-    return scores.unflatten(1, (heads, -1)).softmax(2).flatten(1, 2)
+    split: Tensor = scores.unflatten(1, (heads, -1))
+    return split.softmax(2).flatten(1, 2)
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:

@@ -160,7 +160,8 @@ def refactor(model: SAM2Base) -> DecoderWeights:
     up_map = up1_matrix * gamma1
 
     def by_head(out: Tensor) -> Tensor:
-        return out.T.unflatten(0, (heads, -1))
+        split: Tensor = out.T.unflatten(0, (heads, -1))
+        return split
 
     return DecoderWeights(
         heads=heads,

@@ -64,6 +64,7 @@ def _fill(url: str, part: Path, size: int | None, progress: Progress | None) -> 
         try:
             _receive(url, part, have, progress)
         except urllib.error.HTTPError as error:
+            error.close()
             # 416: the part is not a prefix of what the server has. Start anew; other refusals are final.
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or attempt == _ATTEMPTS:
                 raise

@@ -54,7 +54,8 @@ def keep_allowed(points: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDA
     height, width = allowed.shape
     col = np.minimum(points[:, 0].astype(np.intp), width - 1)
     row = np.minimum(points[:, 1].astype(np.intp), height - 1)
-    return points[allowed[row, col]]
+    kept: NDArray[np.float64] = points[allowed[row, col]]
+    return kept
 
 
 def cluster_centres(allowed: NDArray[np.bool_], centres: int = KMEANS_CENTRES) -> NDArray[np.float64]:

@@ -112,7 +112,7 @@ class Equirect:
     def row_solid_angles(self, start: int = 0, stop: int | None = None) -> Floats:
         """Solid angle of one pixel of each row `start..stop`, sr; they add up to 4π over a whole panorama."""
         rows = np.arange(start, (self.height if stop is None else stop) + 1) + self.top
-        sines = np.cos(rows * (math.pi / self.full_height))
+        sines: NDArray[np.float64] = np.cos(rows * (math.pi / self.full_height))
         return (sines[:-1] - sines[1:]) * (math.tau / self.full_width)
 
 

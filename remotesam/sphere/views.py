@@ -72,8 +72,9 @@ class View:
             ],
             axis=1,
         )
-        rays = plane @ self.frame
-        return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        rays: Floats = plane @ self.frame
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        return rays
 
     def project(self, directions: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
         """Pixel points of directions.

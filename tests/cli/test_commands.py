@@ -120,20 +120,20 @@ def test_a_stopped_run_keeps_its_tiles_and_goes_on(scene, tmp_path, how):
     slow = [*QUICK[:-1], "4", "--points-per-side", "10", "--workers", "1", *LOOSE, "--target-coverage", "1"]
     arguments = ["segment", scene, "-o", tmp_path / "o.gpkg", "--progress", "json", *slow]
     control = [] if how == "interrupt" else ["--control", "stdin"]
-    process = remotesam(*arguments, *control, stdin=subprocess.PIPE)
-    for line in process.stdout:
-        if json.loads(line)["event"] == "tile":
-            break
-    if how == "interrupt":
-        process.send_signal(signal.SIGINT)
-    elif how == "cancel":
-        process.stdin.write("cancel\n")
-        process.stdin.flush()
-    else:
-        process.stdin.close()
-    rest = [json.loads(line) for line in process.stdout]
-    assert process.wait(timeout=120) == 3
-    assert "Traceback" not in process.stderr.read()
+    with remotesam(*arguments, *control, stdin=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if json.loads(line)["event"] == "tile":
+                break
+        if how == "interrupt":
+            process.send_signal(signal.SIGINT)
+        elif how == "cancel":
+            process.stdin.write("cancel\n")
+            process.stdin.flush()
+        else:
+            process.stdin.close()
+        rest = [json.loads(line) for line in process.stdout]
+        assert process.wait(timeout=120) == 3
+        assert "Traceback" not in process.stderr.read()
     assert rest[-1]["event"] == "cancelled"
     assert rest[-1]["partial"]
     assert not (tmp_path / "o.gpkg").exists()
@@ -150,21 +150,12 @@ def test_a_stopped_run_keeps_its_tiles_and_goes_on(scene, tmp_path, how):
 
 
 def test_a_reader_that_goes_away_stops_the_run(scene, tmp_path):
-    process = remotesam(
-        "segment",
-        scene,
-        "-o",
-        tmp_path / "o.gpkg",
-        "--progress",
-        "json",
-        *QUICK,
-        *LOOSE,
-        stdin=subprocess.DEVNULL,
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=120) in (0, 1, 3)
-    assert "Traceback" not in process.stderr.read()
+    line = ["segment", scene, "-o", tmp_path / "o.gpkg", "--progress", "json", *QUICK, *LOOSE]
+    with remotesam(*line, stdin=subprocess.DEVNULL) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=120) in (0, 1, 3)
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_run_status_and_clean(command, scene, tmp_path):

@@ -34,7 +34,7 @@ def test_pictures_come_back_as_the_panorama(panorama, tmp_path):
         assert dataset.count == 3
         assert dataset.dtypes[0] == "float32"
         assert np.allclose(dataset.read(1), fused.values[..., 0])
-        assert dataset.transform * (512, 256) == (180, -90)
+        assert dataset.transform @ (512, 256) == (180, -90)
         assert dataset.dataset_mask().all()
 
 

@@ -70,7 +70,7 @@ def test_tiny_and_thin_rasters(segment, make_raster, tmp_path, shape):
     path = make_raster(cells(2, *shape, 4))
     ran = segment(path, *LOOSE, "--min-area", "0")
     assert ran.code == 0, ran.err
-    found = gpd.read_file(tmp_path / "out.gpkg")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="segments")
     assert found.is_valid.all()
     assert found.crs == "EPSG:32633"
 
@@ -86,7 +86,7 @@ def test_tiny_and_thin_rasters(segment, make_raster, tmp_path, shape):
 def test_polygons_land_where_the_geotransform_says(segment, make_raster, tmp_path, transform):
     path = make_raster(cells(3, 120, 100, 12), transform=transform)
     assert segment(path, *LOOSE).code == 0
-    found = gpd.read_file(tmp_path / "out.gpkg")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="segments")
     corners = [transform @ (x, y) for x in (0, 100) for y in (0, 120)]
     west, north = np.min(corners, axis=0)
     east, south = np.max(corners, axis=0)
@@ -99,7 +99,7 @@ def test_polygons_land_where_the_geotransform_says(segment, make_raster, tmp_pat
 def test_no_crs_gives_pixel_coordinates(segment, make_raster, tmp_path):
     path = make_raster(cells(3, 120, 100, 12), "photo.png", crs=None, transform=None, driver="PNG")
     assert segment(path, *LOOSE).code == 0
-    found = gpd.read_file(tmp_path / "out.gpkg")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="segments")
     assert found.crs is None or found.crs.is_engineering or "Undefined" in found.crs.name
     assert found.area.sum() == pytest.approx(found.area_px.sum(), rel=0.02)
 
@@ -107,7 +107,7 @@ def test_no_crs_gives_pixel_coordinates(segment, make_raster, tmp_path):
 def test_a_geographic_crs_gives_square_metres(segment, make_raster, tmp_path):
     path = make_raster(cells(3, 120, 100, 12), crs="EPSG:4326", transform=Affine(1e-5, 0, 25, 0, -1e-5, 60))
     assert segment(path, *LOOSE).code == 0
-    found = gpd.read_file(tmp_path / "out.gpkg")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="segments")
     metres = found.to_crs("EPSG:32635").area
     assert found.area_m2.to_numpy() == pytest.approx(metres.to_numpy(), rel=0.01)
 
@@ -120,7 +120,7 @@ def test_bands_and_types(segment, make_raster, tmp_path, bands, dtype):
         3 if dtype != "uint8" else 1
     )
     assert segment(make_raster(image), *LOOSE).code == 0
-    assert len(gpd.read_file(tmp_path / "out.gpkg"))
+    assert len(gpd.read_file(tmp_path / "out.gpkg", layer="segments"))
 
 
 def test_a_palette(segment, make_raster, tmp_path):
@@ -204,7 +204,7 @@ def test_a_full_disk_keeps_the_finished_tiles(segment, make_raster, tmp_path):
     assert ran.code == 1
     assert ran.error
     assert segment(path, *LOOSE).code == 0
-    assert len(gpd.read_file(tmp_path / "out.gpkg"))
+    assert len(gpd.read_file(tmp_path / "out.gpkg", layer="segments"))
 
 
 def test_an_earlier_output_survives_a_failed_run(segment, make_raster, tmp_path):

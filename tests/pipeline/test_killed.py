@@ -1,9 +1,11 @@
 """A run that is killed again and again, in every stage, ends in the polygons of one that was not."""
 
+import itertools
 import multiprocessing
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,8 @@ from tests.oracle import cells, polygons, segment
 SETTINGS = {"tile_size": 64, "padding": 30, "min_area": 30, "absorb_area": 60, "simplify": 1.0}
 
 
-def run_until_killed(scene: Path, output: Path, fuse: int, scales: bool) -> None:
-    """Run, and die without any clean-up at the `fuse`-th write, half of it done."""
-    left = fuse
+def run_until_killed(scene: Path, output: Path, doomed: Callable[[str], bool], scales: bool) -> None:
+    """Run, and die without any clean-up, half of a write done, when `doomed` says so of the write's stage."""
     put, write = RunStore.put, Writer.write
 
     def die(stage: str) -> None:
@@ -25,19 +26,16 @@ def run_until_killed(scene: Path, output: Path, fuse: int, scales: bool) -> None
         os._exit(9)
 
     def fragile_put(store: RunStore, name: str, content: bytes) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
+        stage = name.split("/")[0]
+        if doomed(stage):
             part = Path(store.path(name) + ".half.part")
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content[: len(content) // 2])
-            die(name.split("/")[0])
+            die(stage)
         put(store, name, content)
 
     def fragile_write(writer: Writer, *arguments: object) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
+        if doomed("write"):
             die("write")
         write(writer, *arguments)
 
@@ -46,34 +44,74 @@ def run_until_killed(scene: Path, output: Path, fuse: int, scales: bool) -> None
     os._exit(0)
 
 
+def countdown(fuse: int) -> Callable[[str], bool]:
+    """True at the `fuse`-th write."""
+    left = itertools.count(fuse, -1)
+    return lambda _: next(left) == 1
+
+
+def deaths(folder: Path) -> Counter[str]:
+    """How often a run died in each stage."""
+    path = folder / "deaths"
+    return Counter(path.read_text().split() if path.exists() else ())
+
+
 def settings(scales: bool) -> dict[str, object]:
     # Segments of up to 4000 px count as small: there is something to decide between joins and polygons.
     small = {**SETTINGS, "absorb_area": 4000}
     return {**small, "tile_size": (48, 96)} if scales else small
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scales", [False, True])
-def test_killed_at_random_moments_and_resumed_gives_the_same_polygons(make_raster, tmp_path, scales):
-    scene = make_raster(cells(5, 237, 311, 60), "scene.tif")
-    whole = polygons(segment(scene, tmp_path / "whole.gpkg", **settings(scales)), scene, **settings(scales))
-    rng = random.Random(11)
-    fork = multiprocessing.get_context("fork")
-    for _ in range(5):
+def stages(scales: bool) -> set[str]:
+    each = {"tiles", "seamlines", "seams", "contacts", "match", "polygons"}
+    return each | ({"fused"} if scales else {"write"})
+
+
+class Scene:
+    """A raster, its polygons, and a run of it that is killed and started until it ends."""
+
+    def __init__(self, scene: Path, folder: Path, scales: bool) -> None:
+        self.scene, self.folder, self.scales = scene, folder, scales
+        self.whole = self._polygons("whole.gpkg")[0]
+
+    def survive(self, doom: Callable[[], Callable[[str], bool]]) -> None:
+        """Kill runs, each by what `doom` gives, until one ends; its polygons are those of the whole run."""
+        fork = multiprocessing.get_context("fork")
         while True:
-            fuse = rng.choice([rng.randint(1, 4), rng.randint(1, 30)])
-            child = fork.Process(target=run_until_killed, args=(scene, tmp_path / "out.gpkg", fuse, scales))
+            arguments = (self.scene, self.folder / "out.gpkg", doom(), self.scales)
+            child = fork.Process(target=run_until_killed, args=arguments)
             child.start()
             child.join()
             if child.exitcode == 0:
                 break
             assert child.exitcode == 9
-        result = segment(scene, tmp_path / "out.gpkg", **settings(scales))
-        assert polygons(result, scene, **settings(scales)) == whole
-        RunStore(result.run_dir).clean()
-    deaths = Counter((tmp_path / "deaths").read_text().split())
-    expected = {"tiles", "seamlines", "seams", "contacts", "match", "polygons"} | (
-        {"fused"} if scales else {"write"}
-    )
-    assert expected <= set(deaths)
-    assert sum(deaths.values()) >= 50
+        found, run_dir = self._polygons("out.gpkg")
+        assert found == self.whole
+        RunStore(run_dir).clean()
+
+    def _polygons(self, name: str) -> tuple[object, str]:
+        result = segment(self.scene, self.folder / name, **settings(self.scales))
+        return polygons(result, self.scene, **settings(self.scales)), result.run_dir
+
+
+@pytest.fixture(params=[False, True], ids=["one scale", "two scales"])
+def scene(request, make_raster, tmp_path):
+    return Scene(make_raster(cells(5, 237, 311, 60), "scene.tif"), tmp_path, request.param)
+
+
+@pytest.mark.gate
+def test_killed_once_in_every_stage_and_resumed_gives_the_same_polygons(scene):
+    scene.survive(lambda: lambda stage: stage not in deaths(scene.folder))
+    died = deaths(scene.folder)
+    assert stages(scene.scales) <= set(died)
+    assert set(died.values()) == {1}
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_gives_the_same_polygons(scene):
+    rng = random.Random(11)
+    for _ in range(5):
+        scene.survive(lambda: countdown(rng.choice([rng.randint(1, 4), rng.randint(1, 30)])))
+    died = deaths(scene.folder)
+    assert stages(scene.scales) <= set(died)
+    assert died.total() >= 50

@@ -1,13 +1,12 @@
 """SAM 2's video memory through our lazily made frames equals the packaged predictor on a folder of JPEGs."""
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-cv2 = pytest.importorskip("cv2")
-
-from remotesam.segmenter.architectures import build  # noqa: E402
-from remotesam.segmenter.tracking import track  # noqa: E402
+from remotesam.segmenter.architectures import build
+from remotesam.segmenter.tracking import track
 
 
 @pytest.fixture(scope="module")

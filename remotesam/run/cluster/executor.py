@@ -62,6 +62,7 @@ class DaskExecutor:
         self._last_loss = ""
         self._strikes: Counter[str] = Counter()
         job.raster.check_portable()
+        self._left_out: set[str] = set()  # addresses of workers that were sent away
         # Workers have other working directories; and one stretch is measured here, not one by each of them.
         job = replace(job, run_url=absolute(job.run_url))
         _ = job.raster.stretch
@@ -154,6 +155,8 @@ class DaskExecutor:
         Raises:
             RemotesamError: the answer's, when the only worker cannot see the run.
         """
+        if answer.address in self._left_out:  # another of its tasks, answered while it goes
+            return
         self._last_loss = str(answer.error)
         self._strikes[answer.home] += 1
         only = self._count()[0] <= 1
@@ -162,6 +165,7 @@ class DaskExecutor:
             raise answer.error
         if not only and (unfit or self._strikes[answer.home] >= STRIKES):
             _log.warning("worker %s is left out: %s", answer.name, answer.error)
+            self._left_out.add(answer.address)
             self._client.retire_workers([answer.address], close_workers=True)
         else:
             _log.warning("worker %s is started again: %s", answer.name, answer.error)

@@ -91,7 +91,7 @@ def test_two_workers_give_the_same_polygons_in_any_order_with_one_killed(
     assert address not in pids(client)
 
 
-@pytest.mark.parametrize("allowed", [pytest.param(0, marks=pytest.mark.slow), 1000])
+@pytest.mark.parametrize("allowed", [pytest.param(0, marks=pytest.mark.gate), 1000])
 def test_a_tile_that_kills_its_workers_is_the_only_one_missing_and_retried(
     client, poisoned, tmp_path, allowed
 ):

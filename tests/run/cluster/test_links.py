@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 
@@ -11,8 +12,9 @@ from tests.cluster_fakes import Slow
 from tests.dask_processes import dask_processes
 from tests.oracle import cells, polygons, segment
 from tests.run.cluster.test_executor import COUNT, TILES, Heard
+from tests.skips import BeyondInstalling
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.gate
 
 NETWORK = "10.231.77"
 
@@ -24,6 +26,8 @@ def ip(*arguments: object) -> None:
 @pytest.fixture
 def host():
     """A namespace joined to this one by a pair of virtual cables; yields its name."""
+    if os.geteuid() != 0:
+        raise BeyondInstalling("network namespaces need root")
     try:
         ip("netns", "add", "rsam-host")
     except (OSError, subprocess.CalledProcessError):
