@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from remotesam.scenes.hard import hard_scene
 from remotesam.scenes.scene import Scene, plain_scene, scene
 
 MEAN = (0.485, 0.456, 0.406)
@@ -51,18 +52,20 @@ class Batch:
 class Pool:
     """Scenes by number; grows with the step and forgets its oldest."""
 
-    def __init__(self, image_size: int, first_seed: int, *, plain: int, start: int, capacity: int) -> None:
+    def __init__(self, image_size: int, first_seed: int, *, plain: int, hard: float, start: int, capacity: int) -> None:
         """Describe the pool without filling it.
 
         Args:
             image_size: Model input side in pixels.
             first_seed: Seed of scene number 0.
             plain: Scenes with numbers below this are plain ones.
+            hard: Share of `hard_scene` among the rest, 0..1.
             start: Scenes in the pool at step 0.
             capacity: Most scenes held at once.
         """
         self.side = int(image_size * CANVAS)
-        self.first_seed, self.plain, self.start, self.capacity = first_seed, plain, start, capacity
+        self.first_seed, self.plain, self.hard = first_seed, plain, hard
+        self.start, self.capacity = start, capacity
         self.scenes: dict[int, Scene] = {}
 
     def at(self, step: int) -> list[Scene]:
@@ -73,8 +76,10 @@ class Pool:
             del self.scenes[number]
         for number in wanted:
             if number not in self.scenes:
-                maker = plain_scene if number < self.plain else scene
-                self.scenes[number] = maker(self.first_seed + number, (self.side, self.side))
+                seed = self.first_seed + number
+                is_hard = np.random.default_rng((seed, 1)).random() < self.hard
+                maker = plain_scene if number < self.plain else hard_scene if is_hard else scene
+                self.scenes[number] = maker(seed, (self.side, self.side))
         return [self.scenes[n] for n in wanted]
 
 

@@ -1,0 +1,1 @@
+from remotesam.scenes.scene import scene as hard_scene
