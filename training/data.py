@@ -52,7 +52,9 @@ class Batch:
 class Pool:
     """Scenes by number; grows with the step and forgets its oldest."""
 
-    def __init__(self, image_size: int, first_seed: int, *, plain: int, hard: float, start: int, capacity: int) -> None:
+    def __init__(
+        self, image_size: int, first_seed: int, *, plain: int, hard: float, start: int, capacity: int
+    ) -> None:
         """Describe the pool without filling it.
 
         Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 from training.network import LIFT, Decoded, Network
 
 OFFSETS = (1, 2, 4, 8, 16, 32, 64)
-"""Distances, in stride-4 cells, at which pairs of cells are compared; those above half a crop are left out."""
+"""Distances, in stride-4 cells, of compared pairs of cells; those above half a crop are left out."""
 STRIDE = 4
 """Pixels per cell of the dense embedding."""
 RADIUS = 2.0

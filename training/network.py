@@ -81,7 +81,7 @@ class Network(nn.Module):
         self.sam.load_state_dict(found, strict=False)
 
     def take(self, checkpoint: dict[str, dict[str, Tensor]]) -> None:
-        """Start from a released file: encoder, decoder, memory and the scale of affinities; helper heads stay new.
+        """Start from a released file: all of SAM 2 and the scale of affinities; helper heads stay new.
 
         Args:
             checkpoint: What `training.export` wrote: "model" and "affinity" with its "level_slope".

@@ -33,8 +33,8 @@ from training.prompts import boxes, corrective
 PEAK = 5e-4
 WARM_STEPS = 60
 HEAD_STEPS = 150
-"""After `--start`: steps in which only the helper heads learn, which no released file has; through new heads the
-losses would push what is learnt in no sensible direction."""
+"""After `--start`: steps in which only the helper heads learn, which no released file has: through new heads
+the losses would push what is learnt in no sensible direction."""
 START_WARM_STEPS = 400
 """After `--start` and `HEAD_STEPS`: steps in which the rate of everything else grows to its peak."""
 SAVE_SECONDS = 300

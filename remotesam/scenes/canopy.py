@@ -20,7 +20,7 @@ def forest(canvas: Canvas, _gsd: float) -> None:
         floor = sward(rng, canvas.shape, rng.uniform(2.5, 7)) * np.float32(rng.uniform(0.5, 1.1))
     canvas.paint(_everything(canvas), canvas.new("ground"), floor * (1 + 0.2 * noise(rng, canvas.shape, 25)))
     leaf = float(np.clip(radius * rng.uniform(0.06, 0.3), 2, 14))
-    kinds = [_foliage(canvas, leaf) for _ in range(int(rng.choice([1, 2, 2, 3])))]
+    kinds = [foliage(canvas, leaf) for _ in range(int(rng.choice([1, 2, 2, 3])))]
     closed = rng.random() < 0.6
     spacing = radius * (rng.uniform(1.2, 1.7) if closed else rng.uniform(1.9, 4))
     depth, ragged = float(rng.uniform(0.3, 0.75)), float(rng.uniform(0.05, 0.35))
@@ -40,7 +40,13 @@ def forest(canvas: Canvas, _gsd: float) -> None:
 
 
 def crown(
-    canvas: Canvas, middle: Points, radius: float, foliage: Image, depth: float, ragged: float
+    canvas: Canvas,
+    middle: Points,
+    radius: float,
+    look: Image,
+    depth: float,
+    ragged: float,
+    label: int | None = None,
 ) -> None:
     """Paint one crown as a dome of clumps: bright towards the sun, dark at its foot, ragged at its rim.
 
@@ -48,9 +54,10 @@ def crown(
         canvas: Where to paint.
         middle: (2,) pixel (x, y).
         radius: Mean radius in pixels.
-        foliage: (H, W, 3) RGB of fully lit leaves over the canvas.
+        look: (H, W, 3) RGB of fully lit leaves over the canvas.
         depth: How dark the side away from the sun is, as a share.
         ragged: How far leaves at the rim leave or miss the outline, as a share of the radius.
+        label: Instance that it is part of; None = one of its own.
     """
     rng = canvas.rng
     ring = middle + blob(rng, radius, 0.22, 30)
@@ -74,14 +81,14 @@ def crown(
     dy, dx = (int(rng.integers(0, extent)) for extent in canvas.shape)
     rows = (np.arange(shape[0]) + dy) % canvas.shape[0]
     columns = (np.arange(shape[1]) + dx) % canvas.shape[1]
-    leaves = foliage[rows[:, None], columns[None]] * tone * np.clip(light, 0.12, 1.4)[..., None]
-    label = canvas.new("tree")
+    leaves = look[rows[:, None], columns[None]] * tone * np.clip(light, 0.12, 1.4)[..., None]
     canvas.image[where][mask] = leaves[mask]
-    canvas.labels[where][mask] = label
+    canvas.labels[where][mask] = label or canvas.new("tree")
     canvas.light[where][mask] = 1.0
 
 
-def _foliage(canvas: Canvas, leaf: float) -> Image:
+def foliage(canvas: Canvas, leaf: float) -> Image:
+    """Give fully lit leaves of one species over the canvas; `leaf` is their length in pixels."""
     rng = canvas.rng
     green = GREENS[rng.integers(len(GREENS))] * rng.uniform(0.65, 1.25) + rng.normal(0, 9, 3)
     if rng.random() < 0.12:
@@ -99,7 +106,7 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def meadow(canvas: Canvas, _gsd: float) -> None:
-    """Pieces of lawn, tall grass, weeds and gravel with soft or cut borders; shrubs, beds and stones on them."""
+    """Pieces of lawn, tall grass, weeds and gravel; shrubs and stones on them."""
     rng = canvas.rng
     size = float(np.exp(rng.uniform(np.log(3), np.log(26))))
     y, x = np.mgrid[: canvas.shape[0], : canvas.shape[1]].astype(np.float32)
@@ -113,17 +120,20 @@ def meadow(canvas: Canvas, _gsd: float) -> None:
     for k, look in enumerate(looks):
         canvas.labels[grown == k] = canvas.new("meadow")
         canvas.image[grown == k] = look[grown == k]
-    foliage = [_foliage(canvas, size * rng.uniform(0.5, 1.2)) for _ in range(2)]
+    leaves = [foliage(canvas, size * rng.uniform(0.5, 1.2)) for _ in range(2)]
     for _ in range(int(rng.choice([0, 2, 5, 12]))):
         spot = rng.uniform(0, 1, 2) * canvas.shape[::-1]
         radius = float(np.exp(rng.uniform(np.log(12), np.log(110))))
         if rng.random() < 0.7:
-            crown(canvas, spot, radius, foliage[rng.integers(2)], rng.uniform(0.2, 0.6), rng.uniform(0.05, 0.3))
+            crown(
+                canvas, spot, radius, leaves[rng.integers(2)], rng.uniform(0.2, 0.6), rng.uniform(0.05, 0.3)
+            )
             continue
         stone = spot + blob(rng, radius * 0.6, 0.25)
         canvas.cast(stone, radius * 0.3)
-        canvas.fill(stone, canvas.new("stone"), np.full(3, rng.uniform(110, 210)) + rng.normal(0, 8, 3), rough=9,
-                    grain=int(rng.integers(1, 4)), patches=12, shade=canvas.sun * rng.uniform(0.1, 0.6))  # fmt: skip
+        tone = np.full(3, rng.uniform(110, 210)) + rng.normal(0, 8, 3)
+        lift, grain = canvas.sun * rng.uniform(0.1, 0.6), int(rng.integers(1, 4))
+        canvas.fill(stone, canvas.new("stone"), tone, rough=9, grain=grain, patches=12, shade=lift)
 
 
 def _everything(canvas: Canvas) -> Points:

@@ -10,18 +10,28 @@ from numpy.typing import NDArray
 
 from remotesam.scenes.canopy import forest, meadow
 from remotesam.scenes.canvas import Canvas
+from remotesam.scenes.disturbances import shadowed, uneven_fields
+from remotesam.scenes.eye_level import garden, street
+from remotesam.scenes.rooms import room
 from remotesam.scenes.scene import Scene, finished, split_components
 from remotesam.scenes.sensor import expose
+from remotesam.scenes.traffic import dark_cars
 from remotesam.scenes.trials import breeding, row_crop
 
 LEAST = 24
 """Parts of fewer pixels, left over where things overlap, go to what lies next to them."""
 
 KINDS: dict[str, tuple[float, Callable[[Canvas, float], None]]] = {
-    "breeding": (0.4, breeding),
-    "row_crop": (0.15, row_crop),
-    "forest": (0.25, forest),
-    "meadow": (0.2, meadow),
+    "breeding": (0.19, breeding),
+    "row_crop": (0.06, row_crop),
+    "uneven_fields": (0.15, uneven_fields),
+    "shadowed": (0.1, shadowed),
+    "dark_cars": (0.1, dark_cars),
+    "forest": (0.13, forest),
+    "meadow": (0.06, meadow),
+    "garden": (0.09, garden),
+    "street": (0.05, street),
+    "room": (0.07, room),
 }
 """Share and layout by name."""
 

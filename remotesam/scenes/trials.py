@@ -36,13 +36,15 @@ class Stand:
 
 
 def breeding(canvas: Canvas, _gsd: float) -> None:
-    """Plots in columns: aisles of soil, narrow strips of grass, weeds or soil between the plots of a column."""
+    """Plots in columns, aisles of soil between these; grass, weeds or soil between the plots of one."""
     rng = canvas.rng
     length = float(np.exp(rng.uniform(np.log(70), np.log(620))))
     width = length * float(rng.uniform(0.18, 0.7))
     leaf = float(np.clip(length * rng.uniform(0.015, 0.07), 2.5, 26))
     middle = (canvas.shape[1] * rng.uniform(0.2, 0.8), canvas.shape[0] * rng.uniform(0.2, 0.8))
-    turn = float(rng.choice([0, np.pi / 2]) + rng.normal(0, 0.15)) if rng.random() < 0.6 else rng.uniform(0, 6.3)
+    turn = (
+        float(rng.choice([0, np.pi / 2]) + rng.normal(0, 0.15)) if rng.random() < 0.6 else rng.uniform(0, 6.3)
+    )
     frame = Frame(1.0, float(turn), middle)
     earth = soil(rng, canvas.shape, rng.uniform(1, 4))
     ground = canvas.new("aisle")
@@ -93,7 +95,9 @@ def _stand(canvas: Canvas, frame: Frame, width: float, leaf: float, earth: Image
     if rng.random() < 0.65:
         count = int(rng.integers(2, 9))
         rows = _rows(canvas, frame.angle + rng.choice([0, np.pi / 2]), max(width / count, 5), light)
-    return Stand(mixed(earth * np.float32(rng.uniform(0.7, 1)), picture, rows), rows, leaf * rng.uniform(0.3, 2))
+    return Stand(
+        mixed(earth * np.float32(rng.uniform(0.7, 1)), picture, rows), rows, leaf * rng.uniform(0.3, 2)
+    )
 
 
 def _rows(canvas: Canvas, angle: float, pitch: float, light: Plane) -> Plane:
@@ -115,7 +119,9 @@ def _between(canvas: Canvas, leaf: float, earth: Image) -> Image | None:
     rng = canvas.rng
     if rng.random() < 0.35:
         return None
-    green = sward(rng, canvas.shape, max(leaf * rng.uniform(0.5, 1.3), 2.5)) * np.float32(rng.uniform(0.45, 1))
+    green = sward(rng, canvas.shape, max(leaf * rng.uniform(0.5, 1.3), 2.5)) * np.float32(
+        rng.uniform(0.45, 1)
+    )
     if rng.random() < 0.4:
         return mixed(earth, green, 0.8 + noise(canvas.rng, canvas.shape, 3 * leaf)[..., 0])
     return green
@@ -128,7 +134,9 @@ def _weedy(canvas: Canvas, earth: Image, leaf: float) -> Image:
         return earth
     weeds = sward(rng, canvas.shape, max(leaf, 4))
     groups = noise(rng, canvas.shape, rng.uniform(10, 40))[..., 0]
-    groups = groups + noise(rng, canvas.shape, 4)[..., 0] * np.float32(0.5) - np.float32(rng.uniform(0.6, 2.2))
+    groups = (
+        groups + noise(rng, canvas.shape, 4)[..., 0] * np.float32(0.5) - np.float32(rng.uniform(0.6, 2.2))
+    )
     return mixed(earth, weeds, 2 * groups)
 
 
