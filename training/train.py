@@ -41,8 +41,8 @@ SAVE_SECONDS = 300
 SEEDS_PER_RANK = 10_000_000
 
 
-def main() -> None:
-    """Parse, train, save."""
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or these arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="training time, resumed runs included")
     parser.add_argument("--out", type=Path, required=True)
@@ -65,7 +65,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="threads per process")
     parser.add_argument("--workers", type=int, default=2, help="processes that share the images of a step")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Parse, train, save."""
+    options = parsed()
     options.out.mkdir(parents=True, exist_ok=True)
     meeting = options.out / "meeting"
     meeting.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def unsettle(canvas: Canvas, label: int) -> None:
     if rng.random() < 0.4:
         share += tracks(canvas, mask.shape)
     share = np.clip(share, 0, 1) * np.float32(rng.uniform(0.25, 0.95))
-    shown = image + share[..., None] * (other - colour) * np.float32(1.0)
+    shown = image + share[..., None] * (other - colour)
     image[mask] = shown[mask]
 
 
@@ -76,7 +76,8 @@ def rills(canvas: Canvas, shape: tuple[int, int], size: float) -> Plane:
     steep = np.hypot(*np.gradient(plane)) + np.float32(1e-3)
     wide = rng.uniform(0.7, 3.0)
     only = noise(rng, shape, max(size * 0.4, 3))[..., 0] > rng.uniform(-0.5, 1)
-    return (np.exp(-((plane / steep / wide) ** 2)) * only).astype(np.float32)
+    line = np.exp(-((plane / steep / wide) ** 2)).astype(np.float32)
+    return np.where(only, line, np.float32(0))
 
 
 def tracks(canvas: Canvas, shape: tuple[int, int]) -> Plane:
@@ -84,7 +85,7 @@ def tracks(canvas: Canvas, shape: tuple[int, int]) -> Plane:
     rng = canvas.rng
     plane = np.zeros(shape, np.uint8)
     turn, step = rng.uniform(0, np.pi), rng.uniform(14, 90)
-    reach, along = float(np.hypot(*shape)), None
+    reach = float(np.hypot(*shape))
     gauge, width = rng.uniform(2.5, 7), int(rng.integers(1, 3))
     for off in np.arange(-reach / 2, reach / 2, step):
         along = np.array([np.cos(turn), np.sin(turn)])
@@ -94,7 +95,7 @@ def tracks(canvas: Canvas, shape: tuple[int, int]) -> Plane:
             cv2.line(plane, a.astype(int).tolist(), b.astype(int).tolist(), 255, width, cv2.LINE_AA)
         if rng.random() < 0.1:
             turn += rng.normal(0, 0.6)
-    return plane.astype(np.float32) / 255
+    return plane.astype(np.float32) / np.float32(255)
 
 
 def darken(canvas: Canvas, share: Plane) -> None:
