@@ -21,6 +21,9 @@ MIN_AREA = 60
 """Smallest region, in model pixels, that is clicked; below it a stride-4 mask says nothing."""
 CANVAS = 1.25
 """Scenes are this much larger than the model input, so that every draw is another crop."""
+ENLARGED = (0.25, (0.25, 0.7))
+"""Share of draws that show a small part of a scene enlarged, and its side in model inputs: as small tiles and
+coarse images are seen, blurred and with objects that fill much of the view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,8 @@ def _crop(source: Scene, rng: np.random.Generator, size: int) -> tuple[NDArray[n
     """Cut, scale, turn, mirror and recolour."""
     image, labels = source.image, source.labels
     side = size if rng.random() < 0.5 else int(size * rng.uniform(0.7, CANVAS))
+    if rng.random() < ENLARGED[0]:
+        side = int(size * rng.uniform(*ENLARGED[1]))
     top, left = (int(rng.integers(0, extent - side + 1)) for extent in labels.shape)
     image = image[top : top + side, left : left + side]
     labels = labels[top : top + side, left : left + side]

@@ -14,7 +14,7 @@ from remotesam.scenes.vegetation import GREENS, coloured, soil, strokes, sward
 def forest(canvas: Canvas, _gsd: float) -> None:
     """Crowns of one to three like species, from a closed wood to single trees with long shadows on sand."""
     rng = canvas.rng
-    radius = float(np.exp(rng.uniform(np.log(9), np.log(90))))
+    radius = float(np.exp(rng.uniform(np.log(8), np.log(90))))
     floor = soil(rng, canvas.shape, rng.uniform(1, 3))
     if rng.random() < 0.5:
         floor = sward(rng, canvas.shape, rng.uniform(2.5, 7)) * np.float32(rng.uniform(0.5, 1.1))
@@ -23,7 +23,7 @@ def forest(canvas: Canvas, _gsd: float) -> None:
     kinds = [foliage(canvas, leaf) for _ in range(int(rng.choice([1, 2, 2, 3])))]
     closed = rng.random() < 0.6
     spacing = radius * (rng.uniform(1.2, 1.7) if closed else rng.uniform(1.9, 4))
-    depth, ragged = float(rng.uniform(0.3, 0.75)), float(rng.uniform(0.05, 0.35))
+    depth, ragged = float(rng.uniform(0.3, 0.75)), float(rng.uniform(0.05, 0.6))
     spots = np.stack(
         np.meshgrid(
             np.arange(-spacing, canvas.shape[1] + spacing, spacing),
@@ -37,6 +37,8 @@ def forest(canvas: Canvas, _gsd: float) -> None:
             continue
         size = radius * float(np.exp(rng.normal(0, 0.28)))
         crown(canvas, spot, size, kinds[rng.integers(len(kinds))], depth, ragged)
+    if rng.random() < 0.5:  # shadows of ragged crowns have no sharp rim
+        canvas.light[:] = cv2.GaussianBlur(canvas.light, (0, 0), float(rng.uniform(0.8, 0.12 * radius + 1)))
 
 
 def crown(
