@@ -73,22 +73,40 @@ class Pool:
         self.start, self.capacity = start, capacity
         self.scenes: dict[int, Scene] = {}
 
-    def at(self, step: int) -> list[Scene]:
+    def at(self, step: int) -> Shelf:
         """Give the scenes of a step: 12 more every 25 steps, the oldest beyond `capacity` dropped."""
         stop = self.start + 12 * (step // 25)
         wanted = range(max(0, stop - self.capacity), stop)
         for number in [n for n in self.scenes if n not in wanted]:
             del self.scenes[number]
-        for number in wanted:
-            if number not in self.scenes:
-                seed = self.first_seed + number
-                is_hard = np.random.default_rng((seed, 1)).random() < self.hard
-                maker = plain_scene if number < self.plain else hard_scene if is_hard else scene
-                self.scenes[number] = maker(seed, (self.side, self.side))
-        return [self.scenes[n] for n in wanted]
+        return Shelf(self, wanted)
+
+    def scene(self, number: int) -> Scene:
+        """Give one scene, made when it is first asked for: a resumed run need not wait for a full pool."""
+        if number not in self.scenes:
+            seed = self.first_seed + number
+            is_hard = np.random.default_rng((seed, 1)).random() < self.hard
+            maker = plain_scene if number < self.plain else hard_scene if is_hard else scene
+            self.scenes[number] = maker(seed, (self.side, self.side))
+        return self.scenes[number]
 
 
-def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images: int, clicks: int) -> Batch:
+class Shelf:
+    """The scenes of a pool that one step draws from."""
+
+    def __init__(self, pool: Pool, numbers: range) -> None:
+        self._pool, self._numbers = pool, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Scene:
+        return self._pool.scene(self._numbers[index])
+
+
+def draw(
+    scenes: list[Scene] | Shelf, rng: np.random.Generator, image_size: int, images: int, clicks: int
+) -> Batch:
     """Draw one batch.
 
     Args:
@@ -100,7 +118,7 @@ def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images:
     """
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     while len(parts) < images:
-        picture, labels = _crop(scenes[rng.integers(len(scenes))], rng, image_size)
+        picture, labels = _crop(scenes[int(rng.integers(len(scenes)))], rng, image_size)
         picture, labels = _paint_black(picture, labels, rng)
         sample = click_regions(labels, rng, clicks)
         if sample is None:
