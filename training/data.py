@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from remotesam.scenes.hard import hard_scene
 from remotesam.scenes.scene import Scene, plain_scene, scene
 
 MEAN = (0.485, 0.456, 0.406)
@@ -20,6 +21,9 @@ MIN_AREA = 60
 """Smallest region, in model pixels, that is clicked; below it a stride-4 mask says nothing."""
 CANVAS = 1.25
 """Scenes are this much larger than the model input, so that every draw is another crop."""
+ENLARGED = (0.25, (0.25, 0.7))
+"""Share of draws that show a small part of a scene enlarged, and its side in model inputs: as small tiles and
+coarse images are seen, blurred and with objects that fill much of the view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,34 +55,58 @@ class Batch:
 class Pool:
     """Scenes by number; grows with the step and forgets its oldest."""
 
-    def __init__(self, image_size: int, first_seed: int, *, plain: int, start: int, capacity: int) -> None:
+    def __init__(
+        self, image_size: int, first_seed: int, *, plain: int, hard: float, start: int, capacity: int
+    ) -> None:
         """Describe the pool without filling it.
 
         Args:
             image_size: Model input side in pixels.
             first_seed: Seed of scene number 0.
             plain: Scenes with numbers below this are plain ones.
+            hard: Share of `hard_scene` among the rest, 0..1.
             start: Scenes in the pool at step 0.
             capacity: Most scenes held at once.
         """
         self.side = int(image_size * CANVAS)
-        self.first_seed, self.plain, self.start, self.capacity = first_seed, plain, start, capacity
+        self.first_seed, self.plain, self.hard = first_seed, plain, hard
+        self.start, self.capacity = start, capacity
         self.scenes: dict[int, Scene] = {}
 
-    def at(self, step: int) -> list[Scene]:
+    def at(self, step: int) -> Shelf:
         """Give the scenes of a step: 12 more every 25 steps, the oldest beyond `capacity` dropped."""
         stop = self.start + 12 * (step // 25)
         wanted = range(max(0, stop - self.capacity), stop)
         for number in [n for n in self.scenes if n not in wanted]:
             del self.scenes[number]
-        for number in wanted:
-            if number not in self.scenes:
-                maker = plain_scene if number < self.plain else scene
-                self.scenes[number] = maker(self.first_seed + number, (self.side, self.side))
-        return [self.scenes[n] for n in wanted]
+        return Shelf(self, wanted)
+
+    def scene(self, number: int) -> Scene:
+        """Give one scene, made when it is first asked for: a resumed run need not wait for a full pool."""
+        if number not in self.scenes:
+            seed = self.first_seed + number
+            is_hard = np.random.default_rng((seed, 1)).random() < self.hard
+            maker = plain_scene if number < self.plain else hard_scene if is_hard else scene
+            self.scenes[number] = maker(seed, (self.side, self.side))
+        return self.scenes[number]
 
 
-def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images: int, clicks: int) -> Batch:
+class Shelf:
+    """The scenes of a pool that one step draws from."""
+
+    def __init__(self, pool: Pool, numbers: range) -> None:
+        self._pool, self._numbers = pool, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Scene:
+        return self._pool.scene(self._numbers[index])
+
+
+def draw(
+    scenes: list[Scene] | Shelf, rng: np.random.Generator, image_size: int, images: int, clicks: int
+) -> Batch:
     """Draw one batch.
 
     Args:
@@ -90,7 +118,7 @@ def draw(scenes: list[Scene], rng: np.random.Generator, image_size: int, images:
     """
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     while len(parts) < images:
-        picture, labels = _crop(scenes[rng.integers(len(scenes))], rng, image_size)
+        picture, labels = _crop(scenes[int(rng.integers(len(scenes)))], rng, image_size)
         picture, labels = _paint_black(picture, labels, rng)
         sample = click_regions(labels, rng, clicks)
         if sample is None:
@@ -119,6 +147,8 @@ def _crop(source: Scene, rng: np.random.Generator, size: int) -> tuple[NDArray[n
     """Cut, scale, turn, mirror and recolour."""
     image, labels = source.image, source.labels
     side = size if rng.random() < 0.5 else int(size * rng.uniform(0.7, CANVAS))
+    if rng.random() < ENLARGED[0]:
+        side = int(size * rng.uniform(*ENLARGED[1]))
     top, left = (int(rng.integers(0, extent - side + 1)) for extent in labels.shape)
     image = image[top : top + side, left : left + side]
     labels = labels[top : top + side, left : left + side]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from training.network import LIFT, Decoded, Network
 
-OFFSETS = (1, 2, 4, 8, 16, 32)
-"""Distances, in stride-4 cells, at which pairs of cells are compared."""
+OFFSETS = (1, 2, 4, 8, 16, 32, 64)
+"""Distances, in stride-4 cells, of compared pairs of cells; those above half a crop are left out."""
 STRIDE = 4
 """Pixels per cell of the dense embedding."""
 RADIUS = 2.0
@@ -79,7 +79,8 @@ def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Te
     total = embedding.new_zeros(())
     level, slope = network.affinity_scale[0], F.softplus(network.affinity_scale[1])
     height, width = labels.shape[1:]
-    for d in OFFSETS:
+    offsets = [d for d in OFFSETS if 2 * d <= min(height, width)]
+    for d in offsets:
         for dy, dx in ((0, d), (d, 0), (d, d)):
             near = labels[:, : height - dy, : width - dx]
             far = labels[:, dy:, dx:]
@@ -90,7 +91,7 @@ def affinity(network: Network, fine: Tensor, labels: Tensor) -> tuple[Tensor, Te
             gap = embedding[:, :, dy:, dx:] - embedding[:, :, : height - dy, : width - dx]
             z = level - slope * gap.pow(2).sum(1)
             total = total + F.binary_cross_entropy_with_logits(z, same, weight=weight)
-    return total / (3 * len(OFFSETS)), shape, embedding
+    return total / (3 * len(offsets)), shape, embedding
 
 
 def sketch(network: Network, coarse: Tensor, embedding: Tensor) -> Tensor:

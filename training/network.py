@@ -80,6 +80,17 @@ class Network(nn.Module):
         found = {name: value.float() for name, value in checkpoint.items() if name.startswith(kept)}
         self.sam.load_state_dict(found, strict=False)
 
+    def take(self, checkpoint: dict[str, dict[str, Tensor]]) -> None:
+        """Start from a released file: all of SAM 2 and the scale of affinities; helper heads stay new.
+
+        Args:
+            checkpoint: What `training.export` wrote: "model" and "affinity" with its "level_slope".
+        """
+        self.sam.load_state_dict({name: value.float() for name, value in checkpoint["model"].items()})
+        level, slope = checkpoint["affinity"]["level_slope"]
+        with torch.no_grad():
+            self.affinity_scale.copy_(torch.stack([level, torch.log(torch.expm1(slope))]))
+
     def encode(self, images: Tensor) -> list[Tensor]:
         """Give the pyramid at strides 4, 8 and 16 of (B, 3, S, S) normalised images."""
         features: list[Tensor] = self.sam.image_encoder(images)["backbone_fpn"]

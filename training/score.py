@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from remotesam.scenes.hard import hard_scene
 from remotesam.scenes.scene import scene
 from remotesam.segmenter.affinity import LEAST_CELLS, AffinitySegmenter, features
 from remotesam.segmenter.regions import RegionTree, merge_tree
@@ -61,8 +62,12 @@ def fit(segmenter: AffinitySegmenter, *, scenes: int, clicks: int = 24) -> dict[
 def chains(
     segmenter: AffinitySegmenter, number: int, clicks: int
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Give, for each click on one scene, the features and the true IoU of all regions that hold it."""
-    example = scene(number, (segmenter.image_size, segmenter.image_size))
+    """Give, for each click on one scene, the features and the true IoU of all regions that hold it.
+
+    Every second scene is a hard one.
+    """
+    maker = hard_scene if number % 2 else scene
+    example = maker(number, (segmenter.image_size, segmenter.image_size))
     picked = click_regions(example.labels, np.random.default_rng(number), clicks)
     if picked is None:
         return []

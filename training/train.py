@@ -1,4 +1,4 @@
-"""Train nano: `python -m training.train --minutes M --out DIR [--resume]`.
+"""Train nano: `python -m training.train --minutes M --out DIR [--start nano.pt | --resume]`.
 
 Writes DIR/state.pt (everything needed to go on; also when asked to end by SIGTERM) and DIR/log.jsonl (one
 JSON object per line). Deterministic by seed apart from the clock: `--minutes` decides when to stop and,
@@ -32,18 +32,24 @@ from training.prompts import boxes, corrective
 
 PEAK = 5e-4
 WARM_STEPS = 60
+HEAD_STEPS = 150
+"""After `--start`: steps in which only the helper heads learn, which no released file has: through new heads
+the losses would push what is learnt in no sensible direction."""
+START_WARM_STEPS = 400
+"""After `--start` and `HEAD_STEPS`: steps in which the rate of everything else grows to its peak."""
+SAVE_SECONDS = 300
 SEEDS_PER_RANK = 10_000_000
-AVERAGE = 0.995
-"""Decay of the running average of the weights, which is what gets exported."""
 
 
-def main() -> None:
-    """Parse, train, save."""
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or these arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="training time, resumed runs included")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="go on from DIR/state.pt")
-    parser.add_argument("--encoder", type=Path, help="start with the encoder of this checkpoint")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--encoder", type=Path, help="start with the encoder of this checkpoint")
+    begin.add_argument("--start", type=Path, help="start with all of this checkpoint; take a lower --rate")
     parser.add_argument("--image-size", type=int, default=256, help="side of the crops, at most 512")
     parser.add_argument("--images", type=int, default=6, help="images per step")
     parser.add_argument("--clicks", type=int, default=24, help="clicked regions per image")
@@ -52,10 +58,19 @@ def main() -> None:
         "--decode-every", type=int, default=1, help="train the mask decoder in every n-th step only"
     )
     parser.add_argument("--rate", type=float, default=PEAK, help="peak learning rate")
+    parser.add_argument(
+        "--average", type=float, default=0.995, help="decay of the running average of the weights, the export"
+    )
+    parser.add_argument("--hard", type=float, default=0.6, help="share of scenes of the harder kinds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="threads per process")
     parser.add_argument("--workers", type=int, default=2, help="processes that share the images of a step")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Parse, train, save."""
+    options = parsed()
     options.out.mkdir(parents=True, exist_ok=True)
     meeting = options.out / "meeting"
     meeting.unlink(missing_ok=True)
@@ -89,6 +104,9 @@ class Trainer:
         if options.encoder is not None:
             released = torch.load(options.encoder, map_location="cpu", weights_only=True)
             self.network.take_encoder(released["model"])
+        if options.start is not None:
+            self.network.take(torch.load(options.start, map_location="cpu", weights_only=True))
+        self.started = options.start is not None
         self.step, self.seconds = 0, 0.0
         saved: dict[str, Any] | None = None
         if options.resume:
@@ -99,11 +117,22 @@ class Trainer:
         if saved is not None:
             self.average = {k: v.to(self.device) for k, v in saved["average"].items()}
         self.parameters = [p for n, p in self.network.named_parameters() if not is_memory(n)]
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=options.rate, weight_decay=0.01)
+        heads = [*self.network.recall_click.parameters(), *self.network.sketch.parameters()]
+        rest = [p for p in self.parameters if all(p is not head for head in heads)]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": rest}, {"params": heads}], lr=options.rate, weight_decay=0.01
+        )
         if saved is not None:
             self.optimiser.load_state_dict(saved["optimiser"])
         first = options.seed + rank * SEEDS_PER_RANK
-        self.pool = Pool(self.size, first, plain=options.plain // options.workers, start=120, capacity=120)
+        self.pool = Pool(
+            self.size,
+            first,
+            plain=options.plain // options.workers,
+            hard=options.hard,
+            start=120,
+            capacity=120,
+        )
 
     def run(self) -> None:
         """Train until the minutes are used up."""
@@ -127,7 +156,7 @@ class Trainer:
                         flush=True,
                     )
                     since_log = []
-                if now - mark > 120:
+                if now - mark > SAVE_SECONDS:
                     self.save()
                     mark = now
         if self.rank == 0:
@@ -138,13 +167,16 @@ class Trainer:
         return self.seconds / (60 * self.options.minutes)
 
     def rate(self) -> float:
-        """Learning rate now: warm-up, constant for 60 % of the time, then a cosine to a twentieth."""
+        """Learning rate after the warm-up: constant for 60 % of the time, then a cosine to a twentieth."""
         late = max(0.0, (self.progress() - 0.6) / 0.4)
-        return float(
-            self.options.rate
-            * min(1, (self.step + 1) / WARM_STEPS)
-            * (0.525 + 0.475 * math.cos(math.pi * late))
-        )
+        return float(self.options.rate * (0.525 + 0.475 * math.cos(math.pi * late)))
+
+    def warmth(self) -> tuple[float, float]:
+        """Shares of `rate` that the network and its helper heads take in this step."""
+        if not self.started:
+            share = min(1.0, (self.step + 1) / WARM_STEPS)
+            return share, share
+        return min(1.0, max(0.0, (self.step - HEAD_STEPS) / START_WARM_STEPS)), 1.0
 
     def take_step(self, *, stop: bool) -> dict[str, float]:
         """Draw a batch, take one optimiser step with all processes' gradients, update the running average."""
@@ -159,17 +191,17 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         rate, self.stopped = self._share(self.rate(), stop)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self.optimiser.param_groups, self.warmth(), strict=True):
+            group["lr"] = rate * share
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.step += 1
         if self.rank:
             return {}
-        keep = min(AVERAGE, 1 - 10 / (self.step + 10))
+        keep = min(options.average, 1 - 10 / (self.step + 10))
         for name, value in self.network.state_dict().items():
             self.average[name].lerp_(value.detach(), 1 - keep)
-        return {**stats, "norm": float(norm), "lr": rate}
+        return {**stats, "norm": float(norm), "lr": self.optimiser.param_groups[0]["lr"]}
 
     def losses(
         self, batch: Batch, *, decode: bool, second_round: bool
@@ -249,10 +281,12 @@ class Trainer:
         return float(flat[-2]), bool(flat[-1] > 0.5)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        """Half precision where the processor has it: on CPUs without AVX-512 it is nine times slower."""
+        fast = self.device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=fast)
 
     def _load(self, saved: dict[str, Any]) -> None:
-        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.step, self.seconds, self.started = saved["step"], saved["seconds"], saved["started"]
         self.network.load_state_dict(saved["network"])
 
     def save(self) -> None:
@@ -264,6 +298,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "image_size": self.size,
+            "started": self.started,
         }
         part = self.options.out / "state.pt.part"
         torch.save(state, part)

@@ -183,6 +183,25 @@ class Canvas:
         self.labels[where][mask] = label
         self.light[where][mask] = 1.0
 
+    def paint(self, ring: Points, label: int, picture: Image, *, inside: int | None = None) -> None:
+        """Claim a polygon's pixels and show a picture of the whole canvas through it.
+
+        Args:
+            ring: (N, 2) pixels (x, y).
+            label: Instance that owns the pixels from now on.
+            picture: (H, W, 3) RGB 0..255.
+            inside: Paint only pixels of this label.
+        """
+        where = self.window(ring)
+        if where is None:
+            return
+        mask = self.cover(ring, where)
+        if inside is not None:
+            mask &= self.labels[where] == inside
+        self.image[where][mask] = picture[where][mask]
+        self.labels[where][mask] = label
+        self.light[where][mask] = 1.0
+
     def cast(self, ring: Points, height: float) -> None:
         """Darken where an object of this outline and height in pixels keeps the sun off the ground."""
         reach = height * self.shadow_length
