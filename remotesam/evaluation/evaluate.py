@@ -97,7 +97,8 @@ def evaluate(
         reference: polygons, which may overlap each other, or label raster.
         raster: the image; its nodata pixels do not count.
         class_field: attribute of the reference that holds the class: scores by class, and ASA of classes.
-        baselines: names from `remotesam.evaluation.baselines.BASELINES`, run on `raster` at an equal number of segments.
+        baselines: names from `remotesam.evaluation.baselines.BASELINES`, run on `raster` at an equal
+            number of segments.
         boxes: the reference says only where objects are, by the bounding boxes of its polygons.
         background: every object of the scene is in the reference, so the rest is a class of its own.
         resolution: side of a pixel in units of the segments' CRS.

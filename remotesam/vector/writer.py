@@ -151,7 +151,8 @@ def open_writer(
     """Start a vector file whose format follows from its name (`SUFFIXES`).
 
     GeoJSON is always written in WGS 84, after RFC 7946: right-hand rings, cut at the antimeridian, with
-    bounding boxes. Vertices are transformed, no vertices are added (see `remotesam.vector.transform.reproject`).
+    bounding boxes. Vertices are transformed, no vertices are added
+    (see `remotesam.vector.transform.reproject`).
 
     Args:
         path: the file to make.

@@ -103,7 +103,7 @@ class SuspectAtFirstDeath(SchedulerPlugin):
 
 
 def on_worker(plugin: str, task: Task, index: int) -> Answer:
-    """Run a task on the worker context of this worker. Errors made for users come back as answers, with a name."""
+    """Run a task on this worker. Errors made for users come back as answers, with a name."""
     worker = get_worker()
     held: Any = worker.plugins[plugin]
     summary, error = None, None
