@@ -74,8 +74,9 @@ def segment(
     Args:
         raster: anything GDAL reads: a path, /vsi…, http(s)://, s3://; an opened rasterio dataset; a numpy
             array as `remotesam.ArraySource(array, transform=…, crs=…)`; an `xarray.DataArray` with
-            coordinates and CRS, which is read window by window if it is lazy (see `remotesam.raster.data_arrays`); or a
-            source of your own (see `remotesam.raster.protocol.PixelSource`).
+            coordinates and CRS, which is read window by window if it is lazy (see
+            `remotesam.raster.data_arrays`); or a source of your own (see
+            `remotesam.raster.protocol.PixelSource`).
         output: vector file; the suffix chooses the format (.gpkg, .parquet, .fgb, .geojson, .shp, …).
         config: a YAML file, a mapping of settings, or ready settings.
         labels: label raster to write as well.
