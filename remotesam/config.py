@@ -1,6 +1,6 @@
-"""All settings of a run: one frozen, validated object for each kind of run, from which the command line and
-QGIS make their forms.
+"""All settings of a run: one frozen, validated object for each kind of run.
 
+The command line and QGIS make their forms from it.
 Defaults are those of Remote SAMsing (arXiv 2605.00256, Table 2) unless a field says otherwise.
 """
 

@@ -13,7 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def setting_options(kind: type[Settings]) -> Callable[[Command], Command]:
-    """Add an option for every setting of a kind of run, its own first, and `--config FILE` for many at once."""
+    """Add an option for every setting of a kind of run, its own first, and `--config FILE` for many."""
     properties = schema(kind)["properties"]
     shared = [name for name in properties if name in Settings.__struct_fields__]
     own = [name for name in properties if name not in Settings.__struct_fields__]

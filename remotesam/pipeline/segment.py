@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 Name = str | os.PathLike[str]
 
 
-def segment(
+def segment(  # noqa: PLR0913 (public API)
     raster: RasterInput,
     output: Name,
     *,
@@ -72,10 +72,11 @@ def segment(
     """Segment everything in a raster and write polygons.
 
     Args:
-        raster: anything GDAL reads: a path, /vsi…, http(s)://, s3://; an opened rasterio dataset; a numpy array
-            as `remotesam.ArraySource(array, transform=…, crs=…)`; an `xarray.DataArray` with coordinates
-            and CRS, which is read window by window if it is lazy (see `remotesam.raster.data_arrays`); or a
-            source of your own (see `remotesam.raster.protocol.PixelSource`).
+        raster: anything GDAL reads: a path, /vsi…, http(s)://, s3://; an opened rasterio dataset; a numpy
+            array as `remotesam.ArraySource(array, transform=…, crs=…)`; an `xarray.DataArray` with
+            coordinates and CRS, which is read window by window if it is lazy (see
+            `remotesam.raster.data_arrays`); or a source of your own (see
+            `remotesam.raster.protocol.PixelSource`).
         output: vector file; the suffix chooses the format (.gpkg, .parquet, .fgb, .geojson, .shp, …).
         config: a YAML file, a mapping of settings, or ready settings.
         labels: label raster to write as well.

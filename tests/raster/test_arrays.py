@@ -376,9 +376,12 @@ def test_datasets_that_their_name_does_not_lead_to_are_refused(make_raster: Make
         open_raster(dataset)
     with rasterio.open(path, "r+") as dataset, pytest.raises(InputError, match="writing"):
         open_raster(dataset)
-    with rasterio.open(path) as dataset, WarpedVRT(dataset, crs="EPSG:4326") as warped:
-        with pytest.raises(InputError, match="gdalwarp"):
-            open_raster(warped)
+    with (
+        rasterio.open(path) as dataset,
+        WarpedVRT(dataset, crs="EPSG:4326") as warped,
+        pytest.raises(InputError, match="gdalwarp"),
+    ):
+        open_raster(warped)
 
 
 def test_a_dataset_in_memory_stays_in_its_process(make_raster: Make) -> None:
