@@ -1,7 +1,6 @@
-"""All settings: one frozen, validated object for each kind of run.
+"""All settings of a run: one frozen, validated object for each kind of run.
 
-The command line and QGIS make their forms from them.
-
+The command line and QGIS make their forms from it.
 Defaults are those of Remote SAMsing (arXiv 2605.00256, Table 2) unless a field says otherwise.
 """
 

@@ -12,7 +12,7 @@ KINDS = ("segment", "panorama")
 @click.command("schema")
 @click.argument("kind", type=click.Choice(KINDS), default=KINDS[0])
 def show_schema(kind: str) -> None:
-    """Print the JSON Schema of the settings of a KIND of run, by default segment."""
+    """Print the JSON Schema of the settings of a KIND of run: `segment` where none is named."""
     from remotesam.config import PanoramaConfig, SegmentConfig, schema
 
     found = schema(SegmentConfig if kind == "segment" else PanoramaConfig)

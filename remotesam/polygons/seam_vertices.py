@@ -3,8 +3,7 @@
 Simplification freezes the rim, and so leaves a vertex where a border crosses it, or two where the border runs
 along the rim for a step before it goes on. They can be taken out later, if the straight line between the
 border's next vertices on both sides is free. No tile can tell alone; but each can say how far along the seam
-its own side is free, and then whoever knows both sides comes to the same verdict
-(`remotesam.polygons.union`).
+its own side is free; whoever knows both sides then comes to the same verdict (`remotesam.polygons.union`).
 
 On its side of the rim the border's last edge turns around its inner end q. The triangle that it may sweep
 must hold no vertex. Then it meets no edge: an edge that enters could only leave again through the side it

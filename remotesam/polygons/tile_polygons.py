@@ -2,8 +2,8 @@
 
 `coverage_simplify` (GEOS: Visvalingam-Whyatt on the shared edges of a coverage, with checks of the topology)
 moves borders of two neighbours as one, so there are neither gaps nor overlaps. Each tile is simplified alone
-with its rim frozen; `remotesam.polygons.seam_vertices` and `remotesam.polygons.union`
-take out what that leaves behind on the seams.
+with its rim frozen; `remotesam.polygons.seam_vertices` and `remotesam.polygons.union` take out what that
+leaves behind on the seams.
 """
 
 from __future__ import annotations

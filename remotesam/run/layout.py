@@ -97,7 +97,7 @@ STAGES: dict[str, Stage] = {
         Stage(name="write", title="Writing", content=(WRITTEN_NAME,), made_from=("polygons", "bands")),
     )
 }
-"""All stages in the order of a run; `clean`, resuming, progress and events read it."""
+"""All stages in the order in which a run goes through them: for `clean`, resuming, progress, events."""
 
 SCALES_FOLDER = "scales"
 """Where the runs of single tile sizes lie in a run with several; each is a run directory of its own."""

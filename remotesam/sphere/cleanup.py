@@ -15,7 +15,7 @@ def clean(runs: Runs, *, absorb_area: float, min_area: float) -> NDArray[np.int3
     Pieces are judged one by one, connected over the seam and around the poles. By the planar rule
     (`remotesam.merge.fragments`) a small piece whose only neighbour is one other segment becomes part of it,
     and what is below the smallest size goes. A sliver that the borders of views cut off an object which goes
-    on elsewhere becomes part of its largest neighbour instead, or thin gaps would show where two views meet.
+    on elsewhere becomes part of its largest neighbour instead: no thin gaps show where two views meet.
 
     Args:
         runs: runs of the joined picture.

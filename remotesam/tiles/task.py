@@ -1,4 +1,4 @@
-"""The unit task: read a tile or a view, segment it, write its labels and segments."""
+"""The unit task: read a tile or a view, segment it, write its labels and segments; on any executor."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _segment(context: WorkerContext[Job], index: int) -> UnitSummary:
 
 
 def _history(segments: list[Segment], unit: UnitImage) -> dict[str, pa.Array]:
-    """How each label came to be, in label order; `x` and `y` are its prompt in coordinates of the window."""
+    """How each label came to be, in label order; `x` and `y` are its prompt in pixels of the window."""
     points: NDArray[np.float64] = np.array([s.point for s in segments], np.float64).reshape(-1, 2)
     return {
         "score": pa.array([s.score for s in segments], pa.float32()),
