@@ -21,7 +21,7 @@ from remotesam.polygons.union import SeamUnion
 from remotesam.scenes.scene import Scene
 from remotesam.scenes.showcase import GSD, showcase
 from remotesam.vector.transform import place
-from remotesam.vector.writer import open_writer
+from remotesam.vector.writer import write_features
 from remotesam.windows import Window
 
 CRS = "EPSG:25832"
@@ -115,8 +115,5 @@ def write_scene(scene: Scene, raster: Path, reference: Path) -> None:
     ids, geometries = SeamUnion(np.ones(scene.labels.max() + 1, np.int64)).add(parts)
     schema = pa.schema([("object_id", pa.int64()), ("class", pa.string())])
     rows = pa.table([ids, [scene.classes[key - 1] for key in ids]], schema=schema)
-    with open_writer(reference, crs=CRS, schema=schema, layer="objects", overwrite=True) as writer:
-        writer.write(
-            place(geometries, (transform.a, transform.b, transform.c, transform.d, transform.e, transform.f)),
-            rows,
-        )
+    placed = place(geometries, (transform.a, transform.b, transform.c, transform.d, transform.e, transform.f))
+    write_features(reference, [(placed, rows)], crs=CRS, schema=schema, layer="objects", overwrite=True)

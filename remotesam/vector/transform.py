@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyproj
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from remotesam.windows import Affine6
@@ -21,9 +22,8 @@ def place(geometries: Geometries, transform: Affine6) -> Geometries:
         geometries: (n,) Polygons and MultiPolygons, vertices (x, y) in px with pixel edges at integers.
         transform: pixels → coordinates.
     """
-    a, b, c, d, e, f = transform
-    matrix, offset = np.array([[a, d], [b, e]]), np.array([c, f])
-    moved = shapely.transform(geometries, lambda xy: xy @ matrix + offset)
+    affine = Affine(*transform)
+    moved = shapely.transform(geometries, lambda x, y: affine @ (x, y), interleaved=False)
     return shapely.orient_polygons(moved, exterior_cw=False)
 
 
