@@ -11,12 +11,13 @@ from remotesam.cli.segment import followed
 from remotesam.config import PanoramaConfig
 from remotesam.errors import RemotesamError
 from remotesam.events import duration
+from remotesam.panorama.formats import suffixes
 
 
 @click.command()
 @click.argument("image")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", help="Polygons: .geojson, .gpkg, .parquet, .coco.json, …"
+    "-o", "--output", required=True, metavar="FILE", help=f"Polygons; the format: {', '.join(suffixes())}."
 )
 @click.option("--labels", metavar="FILE", help="Also write the label raster, a Cloud Optimized GeoTIFF.")
 @click.option("--preview", metavar="FILE", help="Also write the panorama under its segments (.png, .jpg).")

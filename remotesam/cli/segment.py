@@ -15,12 +15,13 @@ from remotesam.cli.progress_bar import Bar
 from remotesam.config import SegmentConfig
 from remotesam.errors import RemotesamError
 from remotesam.events import Listener, duration, silent
+from remotesam.vector.formats import suffixes
 
 
 @click.command()
 @click.argument("raster")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", help="Polygons: .gpkg, .parquet, .fgb, .geojson, …"
+    "-o", "--output", required=True, metavar="FILE", help=f"Polygons; the format: {', '.join(suffixes())}."
 )
 @click.option("--labels", metavar="FILE", help="Also write the label raster, a Cloud Optimized GeoTIFF.")
 @click.option("--preview", metavar="FILE", help="Also write a picture of the segments beside the image.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import geopandas
@@ -24,10 +23,11 @@ from rasterio.vrt import WarpedVRT
 
 from remotesam.errors import ConfigError, InputError, RasterError
 from remotesam.raster.gdal import gdal_env, gdal_name
+from remotesam.vector.formats import suffixes
 from remotesam.windows import Window
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".parquet", ".fgb", ".shp", ".gml")
-"""Files with these endings are polygons, all others label rasters."""
+_ONLY_READ = (".json", ".gml")
+"""Files with these endings, or with those that can be written, are polygons; all others are label rasters."""
 
 _ALIGNED = 0.01
 """Grids whose corners differ by less than this, in pixels, are one: formats round their transforms."""
@@ -167,19 +167,14 @@ def _same(one: PixelGrid, other: PixelGrid) -> bool:
     if one.crs is None or other.crs is None:
         return True
     corners = ((0, 0), (one.width, 0), (0, one.height))
-    shifts = [np.subtract(_moved(~one.transform, *_moved(other.transform, *xy)), xy) for xy in corners]
+    shifts = [np.subtract(~one.transform @ (other.transform @ xy), xy) for xy in corners]
     aligned = bool(np.abs(shifts).max() < _ALIGNED)
     return aligned and CRS.from_user_input(one.crs) == CRS.from_user_input(other.crs)
 
 
-def _moved(by: Affine, x: Any, y: Any) -> tuple[Any, Any]:
-    """Coordinates, numbers or arrays, through an affine transform."""
-    return by.a * x + by.b * y + by.c, by.d * x + by.e * y + by.f
-
-
 def is_vector(path: str | os.PathLike[str]) -> bool:
     """True when the file's name says that it holds polygons."""
-    return Path(path).suffix.lower() in VECTOR_SUFFIXES
+    return os.fspath(path).lower().endswith((*suffixes(), *_ONLY_READ))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +206,7 @@ class Polygons:
             except RuntimeError as error:
                 raise InputError(f"{self.path}: cannot be brought into {grid.crs} ({error})") from error
         inverse = ~grid.transform
-        moved = shapely.transform(moved, lambda x, y: _moved(inverse, x, y), interleaved=False)
+        moved = shapely.transform(moved, lambda x, y: inverse @ (x, y), interleaved=False)
         return np.asarray(moved, object)
 
 

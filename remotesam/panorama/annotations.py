@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
 from shapely.geometry import Polygon, box, mapping
 
+from remotesam.panorama.formats import Context, Coordinates
 from remotesam.sphere.geometry import bbox_rfc7946
 from remotesam.sphere.objects import SphereObjects
 
-Coordinates = Literal["lonlat", "pixel"]
-
 CATEGORY = "segment"
 """The one class of a class-agnostic segmentation."""
+
+
+def coco_text(objects: SphereObjects, context: Context) -> str:
+    """The document of `coco`."""
+    return to_json(coco(objects, context.image))
+
+
+def labelme_text(objects: SphereObjects, context: Context) -> str:
+    """The document of `labelme`."""
+    return to_json(labelme(objects, context.image))
+
+
+def geojson_text(objects: SphereObjects, context: Context) -> str:
+    """A FeatureCollection of `geojson_features` that says what its coordinates are."""
+    collection = {
+        "type": "FeatureCollection",
+        "name": "segments",
+        "remotesam:frame": "pixel" if context.coordinates == "pixel" else context.frame,
+        "remotesam:metadata": dict(context.metadata),
+        "features": list(geojson_features(objects, context.coordinates)),
+    }
+    return to_json(collection)
+
+
+def geojson_lines(objects: SphereObjects, context: Context) -> str:
+    """One of `geojson_features` per line (RFC 8142 without its separators)."""
+    features = geojson_features(objects, context.coordinates)
+    return "".join(f"{json.dumps(feature, allow_nan=False)}\n" for feature in features)
+
+
+def to_json(document: Any) -> str:
+    """A document in as few characters as JSON allows; NaN, which JSON lacks, is a ValueError."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
 def coco(objects: SphereObjects, file_name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,20 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from remotesam.errors import OutputError
-from remotesam.files import write_whole
-from remotesam.panorama.annotations import Coordinates, coco, geojson_features, labelme
+from remotesam.files import check_place, write_whole
+from remotesam.panorama.annotations import to_json
+from remotesam.panorama.formats import Context, Coordinates, Document, format_of
 from remotesam.panorama.locate import Frame
+from remotesam.raster.cog import Block, CogHeader, Resampling, write_cog
 from remotesam.report.overlay import overlay
 from remotesam.report.run_report import write_picture
 from remotesam.sphere.equirect import Equirect
 from remotesam.sphere.objects import SphereObjects
-from remotesam.vector.writer import SUFFIXES, open_writer
-
-DOCUMENTS = (".coco.json", ".labelme.json", ".geojson", ".geojsonl", ".geojsons")
-"""Endings of file names that this module writes itself; the others are those of `remotesam.vector.writer`."""
+from remotesam.vector.writer import write_features
+from remotesam.windows import Window
 
 PREVIEW_WIDTH = 4096
 """Columns of a preview at most."""
@@ -40,13 +37,10 @@ def check_output(output: str, coordinates: Coordinates) -> None:
     Raises:
         OutputError: its name says no known format, or its folder does not exist.
     """
-    path = Path(output)
-    if not (output.endswith(DOCUMENTS) or path.suffix.lower() in SUFFIXES):
-        raise OutputError(f"{output}: unknown format; name it *{', *'.join((*DOCUMENTS[:2], *SUFFIXES))}")
-    if coordinates == "lonlat" and output.endswith((".coco.json", ".labelme.json")):
+    kind = format_of(output)
+    if coordinates == "lonlat" and isinstance(kind, Document) and kind.in_pixels:
         raise OutputError(f"{output}: annotation tools work in pixels; add --coords pixel")
-    if not path.resolve().parent.is_dir():
-        raise OutputError(f"{output}: its folder does not exist; make it first")
+    check_place(output)
 
 
 def write_objects(
@@ -74,28 +68,14 @@ def write_objects(
     Raises:
         OutputError: the file cannot be written.
     """
-    name = Path(image).name
-    if output.endswith(".coco.json"):
-        write_json(coco(objects, name), output)
-    elif output.endswith(".labelme.json"):
-        write_json(labelme(objects, name), output)
-    elif output.endswith(".geojson"):
-        collection = {
-            "type": "FeatureCollection",
-            "name": "segments",
-            "remotesam:frame": "pixel" if coordinates == "pixel" else frame,
-            "remotesam:metadata": dict(metadata),
-            "features": list(geojson_features(objects, coordinates)),
-        }
-        write_json(collection, output)
-    elif output.endswith((".geojsonl", ".geojsons")):
-        lines = (json.dumps(feature, allow_nan=False) for feature in geojson_features(objects, coordinates))
-        write_whole("".join(f"{line}\n" for line in lines).encode(), Path(output))
-    else:
-        shapes = objects.in_degrees() if coordinates == "lonlat" else objects.outlines
-        table = attribute_table(objects)
-        with open_writer(output, crs=crs, schema=table.schema, metadata=metadata, overwrite=True) as writer:
-            writer.write(shapes, table)
+    kind = format_of(output)
+    if isinstance(kind, Document):
+        context = Context(image=Path(image).name, coordinates=coordinates, frame=frame, metadata=metadata)
+        write_whole(kind.encode(objects, context).encode(), Path(output))
+        return
+    shapes = objects.in_degrees() if coordinates == "lonlat" else objects.outlines
+    table = attribute_table(objects)
+    write_features(output, [(shapes, table)], crs=crs, schema=table.schema, metadata=metadata, overwrite=True)
 
 
 def attribute_table(objects: SphereObjects) -> pa.Table:
@@ -112,7 +92,7 @@ def write_json(document: Any, output: str) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    write_whole(json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), Path(output))
+    write_whole(to_json(document).encode(), Path(output))
 
 
 def write_labels(labels: NDArray[np.int32], grid: Equirect, crs: str, output: str) -> None:
@@ -131,7 +111,7 @@ def write_raster(
     output: str,
     *,
     nodata: float | None,
-    resampling: str,
+    resampling: Resampling,
     valid: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write a picture on a panorama's grid as a Cloud Optimized GeoTIFF in degrees.
@@ -142,37 +122,24 @@ def write_raster(
         crs: of its degrees.
         output: the file.
         nodata: value that means nothing, or None.
-        resampling: GDAL's name for how overviews are made.
+        resampling: how overviews are made.
         valid: (H, W) True = data; kept as the file's mask. None = everywhere.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    bands = values[None] if values.ndim == 2 else np.moveaxis(values, 2, 0)
-    part = Path(f"{output}.part")
-    try:
-        with rasterio.open(
-            part,
-            "w",
-            driver="COG",
-            height=grid.height,
-            width=grid.width,
-            count=len(bands),
-            dtype=values.dtype,
-            crs=crs,
-            transform=rasterio.Affine(*grid.transform),
-            nodata=nodata,
-            compress="DEFLATE",
-            predictor="YES",
-            overview_resampling=resampling,
-        ) as dataset:
-            dataset.write(bands)
-            if valid is not None:
-                dataset.write_mask(valid)
-        part.replace(output)
-    except (RasterioError, OSError) as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{output}: cannot be written ({error}); choose another place") from error
+    header = CogHeader(
+        height=grid.height,
+        width=grid.width,
+        crs=crs,
+        transform=grid.transform,
+        dtype=values.dtype.name,
+        bands=1 if values.ndim == 2 else values.shape[2],
+        nodata=nodata,
+        resampling=resampling,
+    )
+    picture = Block(Window(0, 0, grid.height, grid.width), values, valid)
+    write_cog(output, [picture], header, overwrite=True)
 
 
 def write_preview(image: NDArray[np.uint8], labels: NDArray[np.int32], grid: Equirect, output: str) -> None:

@@ -27,6 +27,7 @@ from remotesam.events import Finished, Listener, Stopped, Warned, silent, tell
 from remotesam.files import write_whole
 from remotesam.merge.components import Components, Edges, components
 from remotesam.panorama.attributes import scores
+from remotesam.panorama.formats import default_coordinates
 from remotesam.panorama.locate import Place, frame_crs, locate
 from remotesam.panorama.outlines import trace_picture
 from remotesam.panorama.outputs import (
@@ -72,9 +73,6 @@ Name = str | os.PathLike[str]
 
 KEPT_VIEWS = 40
 """Label maps of views kept in memory while the picture is put together: 4 MB each at 1024 px."""
-
-DOCUMENTS_IN_PIXELS = (".coco.json", ".labelme.json")
-"""Outputs whose coordinates are pixels unless something else is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,11 +264,10 @@ def tell_finished(listener: Listener, stats: RunStatistics, output: str, *, part
 
 def resolved(config: PanoramaConfig, outputs: PanoramaOutputs, *, views_by_default: str) -> PanoramaConfig:
     """The settings with what follows from the output and the kind of run filled in."""
-    pixels = outputs.polygons.endswith(DOCUMENTS_IN_PIXELS)
     return msgspec.structs.replace(
         config,
         views=config.views or views_by_default,
-        coords=config.coords or ("pixel" if pixels else "lonlat"),
+        coords=config.coords or default_coordinates(outputs.polygons),
     )
 
 

@@ -15,13 +15,14 @@ from remotesam.errors import OutputError
 from remotesam.evaluation.evaluate import evaluate
 from remotesam.evaluation.report import markdown, score_rows
 from remotesam.events import Listener, duration
+from remotesam.files import explained, staged
 from remotesam.pipeline.segment import segment
 from remotesam.polygons.tile_polygons import tile_parts
 from remotesam.polygons.union import SeamUnion
 from remotesam.scenes.scene import Scene
 from remotesam.scenes.showcase import GSD, showcase
 from remotesam.vector.transform import place
-from remotesam.vector.writer import open_writer
+from remotesam.vector.writer import write_features
 from remotesam.windows import Window
 
 CRS = "EPSG:25832"
@@ -93,9 +94,11 @@ def write_scene(scene: Scene, raster: Path, reference: Path) -> None:
     """
     height, width = scene.labels.shape
     transform = Affine(GSD, 0, ORIGIN[0], 0, -GSD, ORIGIN[1])
-    try:
-        with rasterio.open(
-            raster,
+    with (
+        staged(raster) as part,
+        explained(raster, OSError, rasterio.errors.RasterioError),
+        rasterio.open(
+            part,
             "w",
             driver="GTiff",
             height=height,
@@ -107,16 +110,12 @@ def write_scene(scene: Scene, raster: Path, reference: Path) -> None:
             tiled=True,
             compress="deflate",
             photometric="rgb",
-        ) as dataset:
-            dataset.write(np.moveaxis(scene.image, 2, 0))
-    except (OSError, rasterio.errors.RasterioError) as error:
-        raise OutputError(f"{raster}: cannot be written ({error}); choose another folder") from None
+        ) as dataset,
+    ):
+        dataset.write(np.moveaxis(scene.image, 2, 0))
     parts = tile_parts(np.pad(scene.labels.astype(np.int64), 1), Window(0, 0, height, width), tolerance=0)
     ids, geometries = SeamUnion(np.ones(scene.labels.max() + 1, np.int64)).add(parts)
     schema = pa.schema([("object_id", pa.int64()), ("class", pa.string())])
     rows = pa.table([ids, [scene.classes[key - 1] for key in ids]], schema=schema)
-    with open_writer(reference, crs=CRS, schema=schema, layer="objects", overwrite=True) as writer:
-        writer.write(
-            place(geometries, (transform.a, transform.b, transform.c, transform.d, transform.e, transform.f)),
-            rows,
-        )
+    placed = place(geometries, (transform.a, transform.b, transform.c, transform.d, transform.e, transform.f))
+    write_features(reference, [(placed, rows)], crs=CRS, schema=schema, layer="objects", overwrite=True)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
 
-from remotesam.files import unwritable
+from remotesam.files import explained
 from remotesam.polygons.tile_polygons import tile_parts
 from remotesam.run.job import TileJob
 from remotesam.run.layout import LIVE_NAME, labels_name, segments_name
 from remotesam.run.store import RunStore
-from remotesam.vector.ogr import write_rows
+from remotesam.vector.formats import GEOMETRY, format_of
+from remotesam.vector.ogr import write_arrow
 from remotesam.vector.transform import place
-from remotesam.vector.writer import GEOMETRY
+from remotesam.vector.writer import as_rows
 
 SCHEMA = pa.schema(
     [("tile", pa.int64()), ("label", pa.int64()), ("score", pa.float32()), ("pass", pa.int16())]
@@ -97,13 +97,12 @@ class LiveLayer:
         """
         if len(geometries) == 0:
             return
-        parts, owner = shapely.get_parts(geometries, return_index=True)
-        wkb = pa.array(shapely.to_wkb(shapely.multipolygons(parts, indices=owner)), pa.binary())
-        columns = [
-            attributes.column(name).cast(self._schema.field(name).type) for name in self._schema.names[:-1]
-        ]
-        table = pa.table([*columns, wkb], schema=self._schema)
-        try:
-            write_rows(table, self.path, self._crs, self._layer, {}, append=self.path.exists())
-        except Exception as error:
-            raise unwritable(self.path, error) from error
+        with explained(self.path, Exception):
+            write_arrow(
+                as_rows(geometries, attributes, self._schema, multi=True),
+                self.path,
+                format_of(self.path),
+                crs=self._crs,
+                layer=self._layer,
+                append=self.path.exists(),
+            )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,22 +12,24 @@ from numpy.typing import NDArray
 
 from remotesam._version import __version__
 from remotesam.config import as_dict
-from remotesam.errors import Cancelled, OutputError
+from remotesam.errors import Cancelled
 from remotesam.events import StepDone, tell
+from remotesam.files import FileKind, check_place, kind_of
 from remotesam.merge.final_labels import labels_of
 from remotesam.pipeline.band_statistics import BandStatistics, band_schema
 from remotesam.polygons.collect import Batch, assemble
-from remotesam.raster.cog import LabelsCog
+from remotesam.raster.cog import GEOTIFF, Block, CogHeader, write_cog
 from remotesam.raster.spec import RasterSpec
 from remotesam.report.run_report import PassFacts, ReadWindow, RunFacts, html_report, image_reader, preview
 from remotesam.run.job import TileJob
 from remotesam.run.records import RunStatistics, UnitFailure
 from remotesam.run.runner import Runner
 from remotesam.run.store import RunStore
+from remotesam.vector.formats import format_of
 from remotesam.vector.measures import measure
 from remotesam.vector.outline_styles import regularize, smooth
 from remotesam.vector.transform import place
-from remotesam.vector.writer import SUFFIXES, open_writer
+from remotesam.vector.writer import Features, write_features
 from remotesam.windows import Window
 
 SCHEMA = pa.schema(
@@ -78,20 +78,12 @@ def check_writable(outputs: Outputs) -> None:
     Raises:
         OutputError: a folder is missing or read-only, or a suffix is unknown.
     """
-    _check(outputs.polygons, SUFFIXES)
-    for name, known in zip((outputs.labels, outputs.preview, outputs.report), EXTRA_SUFFIXES, strict=True):
+    format_of(outputs.polygons)
+    check_place(outputs.polygons)
+    for name, kind in zip((outputs.labels, outputs.preview, outputs.report), EXTRA_KINDS, strict=True):
         if name is not None:
-            _check(name, known)
-
-
-def _check(name: str, known: tuple[str, ...]) -> None:
-    path = Path(name)
-    if path.suffix.lower() not in known:
-        raise OutputError(f"{path}: unknown format '{path.suffix}'; name it *{', *'.join(known)}")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}; make it or choose another place")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: cannot be written there; choose another place")
+            kind_of(name, [kind])
+            check_place(name)
 
 
 def write_polygons(job: TileJob, store: RunStore, path: str, runner: Runner) -> pa.Table:
@@ -114,14 +106,8 @@ def write_polygons(job: TileJob, store: RunStore, path: str, runner: Runner) -> 
         schema = pa.schema([*SCHEMA, *extra])
     tables = [schema.empty_table()]
     restyle = _OUTLINES[job.config.outline]
-    with open_writer(
-        path,
-        crs=spec.crs,
-        schema=schema,
-        metadata=run_metadata(job),
-        overwrite=True,
-        dst_crs=job.config.dst_crs,
-    ) as writer:
+
+    def features() -> Iterator[Features]:
         for batch in assemble(job, store):
             if bands is not None:
                 bands.add(batch.tile)
@@ -129,10 +115,20 @@ def write_polygons(job: TileJob, store: RunStore, path: str, runner: Runner) -> 
                 geometries = place(restyle(batch.geometries), spec.transform)
                 more = bands.take(batch.ids) if bands is not None else {}
                 tables.append(_attributes(batch, geometries, spec, schema, more))
-                writer.write(geometries, tables[-1])
+                yield geometries, tables[-1]
             tell(runner.listener, StepDone(done=batch.tile + 1, total=len(grid)))
             if runner.cancel.is_set():
                 raise Cancelled("cancelled while writing; run again to write the file")
+
+    write_features(
+        path,
+        features(),
+        crs=spec.crs,
+        schema=schema,
+        metadata=run_metadata(job),
+        overwrite=True,
+        dst_crs=job.config.dst_crs,
+    )
     return pa.concat_tables(tables)
 
 
@@ -166,8 +162,12 @@ def _attributes(
     return pa.table([pa.array(columns[entry.name]).cast(entry.type) for entry in schema], schema=schema)
 
 
-EXTRA_SUFFIXES = ((".tif", ".tiff"), (".png", ".jpg", ".jpeg"), (".html", ".htm"))
-"""File names that labels, preview and report may have."""
+EXTRA_KINDS = (
+    GEOTIFF,
+    FileKind(title="picture", suffixes=(".png", ".jpg", ".jpeg")),
+    FileKind(title="HTML", suffixes=(".html", ".htm")),
+)
+"""What labels, preview and report may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +203,13 @@ def write_extras(job: TileJob, outputs: Outputs, about: RunReport) -> None:
 
 
 def _write_labels(job: TileJob, path: str, segments: pa.Table) -> None:
-    spec, labels = job.raster.spec, labels_of(job)
-    with LabelsCog(
-        path, height=spec.height, width=spec.width, crs=spec.crs, transform=spec.transform, overwrite=True
-    ) as cog:
-        for tile in job.grid:
-            cog.write(tile.core, labels.read(tile.core))
-        if job.config.label_attributes:
-            columns = segments.select(["segment_id", "score", "stability", "pass", "area_px"])
-            cog.close(columns.rename_columns(["id", *columns.column_names[1:]]).sort_by("id"))
+    spec, labels, attributes = job.raster.spec, labels_of(job), None
+    header = CogHeader(height=spec.height, width=spec.width, crs=spec.crs, transform=spec.transform)
+    if job.config.label_attributes:
+        columns = segments.select(["segment_id", "score", "stability", "pass", "area_px"])
+        attributes = columns.rename_columns(["id", *columns.column_names[1:]]).sort_by("id")
+    blocks = (Block(tile.core, labels.read(tile.core)) for tile in job.grid)
+    write_cog(path, blocks, header, attributes=attributes, overwrite=True)
 
 
 def _label_reader(job: TileJob) -> ReadWindow:

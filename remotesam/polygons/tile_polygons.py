@@ -2,8 +2,7 @@
 
 `coverage_simplify` (GEOS: Visvalingam-Whyatt on the shared edges of a coverage, with checks of the topology)
 moves borders of two neighbours as one, so there are neither gaps nor overlaps. Each tile is simplified alone
-with its rim frozen; `remotesam.polygons.seam_vertices` and `remotesam.polygons.union` take out what that
-leaves behind on the seams.
+with its rim frozen; `remotesam.polygons.union` takes out the vertices that leaves on straight borders.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.polygons.seam_vertices import SEAM_VERTICES, seam_points
+from remotesam.polygons.seam_vertices import SEAM_VERTICES, seam_vertices
 from remotesam.polygons.trace import Cracks, compact, trace
 from remotesam.windows import Window
 
@@ -60,7 +59,7 @@ def tile_parts(labels: NDArray[np.integer], core: Window, *, tolerance: float) -
     keep = keep[np.argsort(ids[keep], kind="stable")]
     shift = np.array([core.col, core.row])
     moved = shapely.transform(geometries[keep], lambda xy: xy + shift)
-    seams = seam_points(small, cracks, geometries, core, tolerance)
+    seams = seam_vertices(small, cracks, core)
     if names is not None:
         seams["id"] = names[seams["id"]]
     seams = seams[np.isin(seams["id"], ids[keep])]

@@ -12,7 +12,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.polygons.seam_vertices import SEAM_VERTICES
 from remotesam.polygons.tile_polygons import Parts
 
 
@@ -31,8 +30,8 @@ class SeamUnion:
     See `docs/algorithms.md#polygons`.
 
     The result for an id depends on its parts alone, neither on the order of the tiles nor on when its
-    neighbours are finished: each decision about a vertex on a seam uses only what both polygons through it
-    know. The polygons of a raster form a valid coverage whatever the tolerance of the parts.
+    neighbours are finished: a vertex on a seam goes when the border is straight there, and that is the same
+    seen from both sides. The polygons of a raster form a valid coverage whatever the tolerance of the parts.
     """
 
     def __init__(self, tiles_of: Mapping[int, int] | NDArray[np.integer]) -> None:
@@ -64,7 +63,7 @@ class SeamUnion:
         groups = np.split(parts.geometries, first[1:])
         cuts = np.searchsorted(parts.seams["id"], ids)
         seams = np.split(parts.seams, cuts[1:])
-        done, merged, points = [], [], []
+        done, merged, seams_of_done = [], [], []
         for key, geometries, own_seams in zip(ids.tolist(), groups, seams, strict=True):
             waiting = self._waiting.get(key)
             if waiting is None:
@@ -80,11 +79,13 @@ class SeamUnion:
                 self.held -= sum(map(len, waiting.geometries))
                 done.append(key)
                 merged.append(_join(waiting.geometries))
-                points.extend(waiting.seams)
+                seams_of_done.extend(waiting.seams)
         self.most_held = max(self.most_held, self.held)
         if not done:
             return np.empty(0, np.int64), np.empty(0, object)
-        return np.array(done, np.int64), _without_seam_points(np.array(merged, object), _verdicts(points))
+        return np.array(done, np.int64), _straightened(
+            np.array(merged, object), np.concatenate(seams_of_done)
+        )
 
     def waiting(self) -> NDArray[np.int64]:
         """(n,) ids that still miss a tile, ascending; empty when every tile is in."""
@@ -100,28 +101,14 @@ def _key(x: NDArray[np.integer], y: NDArray[np.integer]) -> NDArray[np.int64]:
     return (np.asarray(y, np.int64) << 32) + np.asarray(x, np.int64)
 
 
-def _verdicts(seams: list[NDArray[np.void]]) -> NDArray[np.void]:
-    """One record for each point, ordered by `_key`: what all tiles that know it agree on."""
-    every = np.concatenate(seams) if seams else np.empty(0, SEAM_VERTICES)
-    key = _key(every["x"], every["y"])
-    order = np.argsort(key, kind="stable")
-    every, key = every[order], key[order]
-    first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.empty(0, np.intp)
-    points = every[first]
-    if len(points):
-        points["low"] = np.maximum.reduceat(every["low"], first)
-        points["high"] = np.minimum.reduceat(every["high"], first)
-    return points
-
-
-def _without_seam_points(geometries: NDArray[np.object_], points: NDArray[np.void]) -> NDArray[np.object_]:
-    """Rebuild geometries without the vertices at `points` that are not needed, in normal form."""
+def _straightened(geometries: NDArray[np.object_], seams: NDArray[np.void]) -> NDArray[np.object_]:
+    """Rebuild geometries without the vertices of `seams` on straight borders, in normal form."""
     parts, part_owner = shapely.get_parts(geometries, return_index=True)
     rings, ring_owner = shapely.get_rings(parts, return_index=True)
     vertices, ring_of = shapely.get_coordinates(rings, return_index=True)
     last = np.append(ring_of[1:] != ring_of[:-1], True)
     vertices, ring_of = vertices[~last], ring_of[~last]
-    needed = _needed(vertices, ring_of, points)
+    needed = _needed(vertices, ring_of, seams)
     vertices, ring_of = vertices[needed], ring_of[needed]
     rings = shapely.linearrings(vertices, indices=ring_of)
     polygons = shapely.polygons(rings, indices=ring_owner)
@@ -137,78 +124,19 @@ def _without_seam_points(geometries: NDArray[np.object_], points: NDArray[np.voi
 
 
 def _needed(
-    vertices: NDArray[np.float64], ring_of: NDArray[np.intp], points: NDArray[np.void]
+    vertices: NDArray[np.float64], ring_of: NDArray[np.intp], seams: NDArray[np.void]
 ) -> NDArray[np.bool_]:
-    """(n,) True = vertex of an open ring that must stay.
-
-    A point on a straight line goes. A crossing goes when the line that replaces it is free on both sides of
-    the seam and passes close enough, provided that its ends stay. Where the end of one such line is a
-    crossing that could go as well, the one with the smaller key goes. All this is the same seen from the
-    polygons on either side of the border, to the last bit.
-    """
+    """(n,) True = vertex of an open ring that must stay: it is not in `seams`, or the border turns there."""
     needed = np.ones(len(vertices), np.bool_)
-    if len(points) == 0:
-        return needed
+    keys = _key(vertices[:, 0].astype(np.int64), vertices[:, 1].astype(np.int64))
+    on_seam = np.flatnonzero(np.isin(keys, _key(seams["x"], seams["y"])))
     before, after = _ring_neighbours(ring_of)
-    known = _key(points["x"], points["y"])
-    key = _key(vertices[:, 0].astype(np.int64), vertices[:, 1].astype(np.int64))
-    at = np.minimum(np.searchsorted(known, key), len(known) - 1)
-    at[known[at] != key] = -1
-    here = np.flatnonzero(at >= 0)
     (px, py), (rx, ry) = (
-        (vertices[here] - vertices[before[here]]).T,
-        (vertices[after[here]] - vertices[here]).T,
+        (vertices[on_seam] - vertices[before[on_seam]]).T,
+        (vertices[after[on_seam]] - vertices[on_seam]).T,
     )
-    needed[here[px * ry == py * rx]] = False
-    one, other = _crossings(vertices, here[needed[here]], at, after, points)
-    ends = before[one], after[other]
-    swap = key[ends[0]] > key[ends[1]]
-    one, other = np.where(swap, other, one), np.where(swap, one, other)
-    q, r = np.where(swap, ends[1], ends[0]), np.where(swap, ends[0], ends[1])
-    goes = needed[q] & needed[r]
-    goes &= _free(
-        vertices[q], vertices[r], vertices[one], vertices[other], points[at[one]], points[at[other]]
-    )
-    one, other, q, r = one[goes], other[goes], q[goes], r[goes]
-    rank = np.full(len(vertices), np.iinfo(np.int64).max)
-    own = np.minimum(key[one], key[other])
-    rank[one] = rank[other] = own
-    first = (own < rank[q]) & (own < rank[r])
-    needed[one[first]] = needed[other[first]] = False
+    needed[on_seam[px * ry == py * rx]] = False
     return needed
-
-
-def _crossings(
-    vertices: NDArray[np.float64],
-    here: NDArray[np.intp],
-    at: NDArray[np.intp],
-    after: NDArray[np.intp],
-    points: NDArray[np.void],
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First and last vertex, in ring order, of the crossings that both tiles would let go.
-
-    Args:
-        vertices: (n, 2) of open rings.
-        here: those that are at known points and not on a straight line.
-        at: (n,) index of each vertex in `points`, -1 = none.
-        after: (n,) the next vertex of the ring.
-        points: verdicts.
-
-    Returns:
-        Two vertices of one seam, or one twice where the border goes straight through.
-    """
-    free = np.zeros(len(vertices), np.bool_)
-    free[here] = points["low"][at[here]] < points["high"][at[here]]
-    upright = points["upright"][at]
-    axis = np.where(upright, 0, 1)
-    rows = np.arange(len(vertices))
-    onward = vertices[rows, axis] == vertices[after, axis]
-    pair = free & onward & free[after] & (upright == upright[after])
-    back = np.zeros(len(vertices), np.bool_)
-    back[after] = vertices[after, axis[after]] == vertices[rows, axis[after]]
-    single = free & ~onward & ~back
-    one = np.concatenate([np.flatnonzero(single), np.flatnonzero(pair)])
-    return one, np.concatenate([np.flatnonzero(single), after[pair]])
 
 
 def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -219,39 +147,3 @@ def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArr
     before, after = np.arange(-1, n - 1), np.arange(1, n + 1)
     before[first], after[stop - 1] = stop - 1, first
     return before, after
-
-
-def _free(
-    q: NDArray[np.float64],
-    r: NDArray[np.float64],
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
-    grant: NDArray[np.void],
-    other_grant: NDArray[np.void],
-) -> NDArray[np.bool_]:
-    """(n,) True = the line q-r crosses the seam where both tiles allow it and passes close to both vertices.
-
-    Args:
-        q: (n, 2) the border's next vertex in one tile.
-        r: (n, 2) its next vertex in the other.
-        one: (n, 2) the crossing's vertex next to q.
-        other: (n, 2) the one next to r; may be the same.
-        grant: `SEAM_VERTICES` of `one`.
-        other_grant: those of `other`.
-    """
-    rows = np.arange(len(q))
-    along = grant["upright"].astype(np.intp)
-    across = 1 - along
-    start, stop = (q - one)[rows, across], (r - one)[rows, across]
-    split = start * stop < 0
-    share = np.divide(start, start - stop, out=np.zeros(len(q)), where=split)
-    hit = q[rows, along] + share * (r - q)[rows, along]
-    line = r - q
-    length = np.hypot(*line.T)
-    close = split
-    for vertex, limits in ((one, grant), (other, other_grant)):
-        foot = hit - vertex[rows, along]
-        close &= (limits["low"] < foot) & (foot < limits["high"])
-        offset = vertex - q
-        close &= np.abs(line[:, 0] * offset[:, 1] - line[:, 1] * offset[:, 0]) <= limits["off"] * length
-    return close

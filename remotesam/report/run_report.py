@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from remotesam.report.overlay import beside, overlay, stacks
 from remotesam.report.plots import bar_plot, histogram, line_plot
 from remotesam.windows import Window
 
-ReadWindow = Callable[[Window, tuple[int, int]], NDArray]
+ReadWindow = Callable[[Window, tuple[int, int]], NDArray[Any]]
 """Reads a window of full-resolution pixels, resampled to the given (height, width): an image (H, W, 3) uint8
 RGB or a label map (H, W) of ids."""
 
@@ -62,7 +63,7 @@ def _both(image: ReadWindow, labels: ReadWindow, height: int, width: int, max_si
     return beside(small, overlay(small, shrunk(labels, height, width, shape)))
 
 
-def shrunk(read: ReadWindow, height: int, width: int, shape: tuple[int, int]) -> NDArray:
+def shrunk(read: ReadWindow, height: int, width: int, shape: tuple[int, int]) -> NDArray[Any]:
     """A whole raster of `height` × `width` px at `shape`, read in bands of bounded size."""
     rows, cols = shape
     step = max(1, int(rows * _BAND_PIXELS / (height * width)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from remotesam.errors import ResumeError, StoreError
+from remotesam.files import replace_file
 from remotesam.run.layout import MANIFEST_NAME, all_content
 from remotesam.run.records import FORMAT, Manifest, Record, decode, encode
 from remotesam.windows import Window
@@ -74,9 +74,16 @@ class RunStore:
         advice = "free space or choose another --run-dir, then run again with --resume"
         with self._explained(f"cannot write {name}", advice):
             if self.is_local:
-                _replace(Path(self.path(name)), content)
+                self._put_local(Path(self.path(name)), content)
             else:
                 self._fs.pipe_file(self.path(name), content)
+
+    def _put_local(self, path: Path, content: bytes) -> None:
+        try:
+            replace_file(content, path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(content, path)
 
     def get(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """Read a file, or its bytes `[start, end)`."""
@@ -266,20 +273,6 @@ def absolute(url: str) -> str:
     """A run directory's name as other processes know it: a relative local path is made absolute."""
     store = RunStore(url)
     return store.root if store.is_local else url
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        try:
-            part.write_bytes(content)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def changed(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from remotesam.scenes.perspective import (
     lay,
     shade_ground,
 )
-from remotesam.scenes.textures import noise
+from remotesam.scenes.textures import noise, stripes
 
 
 def room(canvas: Canvas, _gsd: float) -> None:
@@ -119,9 +119,7 @@ def _window(canvas: Canvas, camera: Camera, plane: Plane, middle: float, size: t
         lay(canvas, camera, plane, rectangle(middle + side * wide, v, 0.42 * wide, tall - 0.14), sky, label)
     if rng.random() < 0.4:
         cloth = surfaces.cloth(rng)
-        folds = Surface(
-            cloth.tile + surfaces.stripes(rng, cloth.tile.shape[:2], 9, np.pi / 2, 2) * 14, cloth.texel
-        )
+        folds = Surface(cloth.tile + stripes(rng, cloth.tile.shape[:2], 9, np.pi / 2, 2) * 14, cloth.texel)
         for side in (-1, 1):
             ring = rectangle(middle + side * wide * 0.52, v - 0.05, 0.3 * wide, tall + 0.3)
             lay(canvas, camera, plane, ring, folds, canvas.new("curtain"))

@@ -19,6 +19,8 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+from remotesam.vector.formats import GEOMETRY, Format, Layer
+
 BUCKET_BYTES = 64 << 20
 """Rows that are sorted in memory at once, bytes."""
 
@@ -28,63 +30,58 @@ ROW_GROUP = 8192
 _BBOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
 
 
-class GeoParquetSink:
-    """One file."""
+def write(_: Format, layer: Layer) -> None:
+    """Write a layer.
 
-    def __init__(self, path: Path, crs: str | None, schema: pa.Schema, metadata: dict[str, str]) -> None:
-        """Start the spool file beside `path`.
+    Raises:
+        OSError, pyarrow.ArrowException: the disk is full.
+    """
+    spool = _Spool(layer)
+    buckets = spool.along_curve()
+    schema = spool.schema.with_metadata({**layer.metadata, "geo": json.dumps(spool.geo(layer.crs))})
+    with pq.ParquetWriter(layer.path, schema, compression="zstd") as writer:
+        for path, order in buckets:
+            with pa.ipc.open_file(path) as file:
+                rows = file.read_all().take(order)
+            path.unlink()
+            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROW_GROUP)
+    spool.path.unlink(missing_ok=True)
 
-        Args:
-            path: file to make.
-            crs: CRS of the geometries.
-            schema: columns other than the geometry.
-            metadata: key-value pairs of the file.
-        """
-        self._path = path
-        self._crs = crs
-        self._metadata = metadata
-        self._schema = pa.schema(
-            [*schema, pa.field("geometry", pa.binary()), pa.field("bbox", _BBOX)]
-        ).remove_metadata()
-        self._spool_path = path.with_suffix(".spool")
-        self._file = pa.OSFile(str(self._spool_path), "wb")
-        self._spool = pa.ipc.new_file(self._file, self._schema, options=_compressed())
+
+class _Spool:
+    """All rows in a file of their own, with what must be known of them all before one can be written."""
+
+    def __init__(self, layer: Layer) -> None:
+        """Take the rows of a layer; the spool lies beside its file."""
+        self.schema = layer.schema.append(pa.field("bbox", _BBOX)).remove_metadata()
+        """Columns of the file."""
+        self.path = layer.path.with_suffix(".spool")
+        """The file."""
         self._bytes = 0
         self._centres: list[NDArray[np.float64]] = []
         self._bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self._types: set[str] = set()
+        with (
+            # Closed for itself: a full disk refuses the footer that the spool writes when it is closed.
+            pa.OSFile(str(self.path), "wb") as file,
+            pa.ipc.new_file(file, self.schema, options=_compressed()) as spool,
+        ):
+            for batch in layer.batches:
+                spool.write(self._with_box(batch))
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Spool rows and note where they lie."""
-        geometries = shapely.from_wkb(np.array(batch.column("geometry").to_pylist(), object))
+    def _with_box(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows with their bounding boxes, which are noted."""
+        geometries = shapely.from_wkb(np.array(batch.column(GEOMETRY).to_pylist(), object))
         bounds = shapely.bounds(geometries)
         boxes = pa.StructArray.from_arrays(list(bounds.T), fields=list(_BBOX))
-        self._spool.write(pa.record_batch([*batch.columns, boxes], schema=self._schema))
         self._bytes += batch.nbytes
         self._centres.append((bounds[:, :2] + bounds[:, 2:]) / 2)
         self._bounds[:2] = np.minimum(self._bounds[:2], bounds[:, :2].min(axis=0))
         self._bounds[2:] = np.maximum(self._bounds[2:], bounds[:, 2:].max(axis=0))
         self._types.update(geometry.geom_type for geometry in geometries)
+        return pa.record_batch([*batch.columns, boxes], schema=self.schema)
 
-    def close(self) -> None:
-        """Sort the rows and write the file."""
-        self._spool.close()
-        self._file.close()
-        buckets = self._deal()
-        schema = self._schema.with_metadata({**self._metadata, "geo": json.dumps(self._geo())})
-        with pq.ParquetWriter(self._path, schema, compression="zstd") as writer:
-            for path, order in buckets:
-                with pa.ipc.open_file(path) as file:
-                    rows = file.read_all().take(order)
-                path.unlink()
-                writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROW_GROUP)
-        self._spool_path.unlink(missing_ok=True)
-
-    def abort(self) -> None:
-        """Close the spool file as it is, without the footer that a full disk would refuse."""
-        self._file.close()
-
-    def _deal(self) -> list[tuple[Path, NDArray[np.intp]]]:
+    def along_curve(self) -> list[tuple[Path, NDArray[np.intp]]]:
         """Split the spool along the curve: files in curve order, with the order of the rows in each."""
         if not self._centres:
             return []
@@ -94,31 +91,31 @@ class GeoParquetSink:
         order = np.argsort(curve, kind="stable")
         count = -(-self._bytes // BUCKET_BYTES)
         if count <= 1:
-            return [(self._spool_path, order)]
+            return [(self.path, order)]
         rank = np.empty(len(order), np.intp)
         rank[order] = np.arange(len(order))
         bucket = rank * count // len(rank)
-        paths = [self._spool_path.with_suffix(f".{number}") for number in range(count)]
-        files = [pa.ipc.new_file(path, self._schema, options=_compressed()) for path in paths]
-        with pa.ipc.open_file(self._spool_path) as spool:
+        paths = [self.path.with_suffix(f".{number}") for number in range(count)]
+        files = [pa.ipc.new_file(path, self.schema, options=_compressed()) for path in paths]
+        with pa.ipc.open_file(self.path) as spool:
             start = 0
             for index in range(spool.num_record_batches):
                 batch = spool.get_batch(index)
-                mine = bucket[start : start + batch.num_rows]
+                bucket_of_row = bucket[start : start + batch.num_rows]
                 start += batch.num_rows
-                for number in np.unique(mine):
-                    files[number].write(batch.take(pa.array(np.flatnonzero(mine == number))))
+                for number in np.unique(bucket_of_row):
+                    files[number].write(batch.take(pa.array(np.flatnonzero(bucket_of_row == number))))
         for file in files:
             file.close()
         return [(path, np.argsort(rank[bucket == number])) for number, path in enumerate(paths)]
 
-    def _geo(self) -> dict[str, Any]:
+    def geo(self, crs: str | None) -> dict[str, Any]:
         """The `geo` metadata of the specification; a CRS of null means that there is none."""
         box = {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
         column = {
             "encoding": "WKB",
             "geometry_types": sorted(self._types),
-            "crs": None if self._crs is None else pyproj.CRS.from_user_input(self._crs).to_json_dict(),
+            "crs": None if crs is None else pyproj.CRS.from_user_input(crs).to_json_dict(),
             "orientation": "counterclockwise",
             "edges": "planar",
             "covering": {"bbox": box},

@@ -1,17 +1,17 @@
-"""Formats that GDAL writes, fed row by row: `pyogrio.write_arrow` pulls, we push, a thread stands between."""
+"""Formats that GDAL writes; what they need is in their rows of `remotesam.vector.formats`."""
 
 from __future__ import annotations
 
 import json
 import os
-import queue
-import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyogrio
+
+from remotesam.vector.formats import GEOMETRY, Format, Layer
 
 _GDAL = {
     # How long SQLite waits for a reader (QGIS) to let go of a GeoPackage, ms.
@@ -20,148 +20,65 @@ _GDAL = {
     "CPL_LOG": os.devnull,
 }
 
-_DRIVERS = {
-    ".gpkg": "GPKG",
-    ".fgb": "FlatGeobuf",
-    ".geojson": "GeoJSON",
-    ".geojsonl": "GeoJSONSeq",
-    ".geojsons": "GeoJSONSeq",
-    ".shp": "ESRI Shapefile",
-}
 
-_JSON = {"WRITE_BBOX": "YES", "COORDINATE_PRECISION": "9"}
-"""Nine decimals of a degree are 0.1 mm; GDAL's seven are a centimetre, a whole pixel of drone imagery."""
+def write(file_format: Format, layer: Layer) -> None:
+    """Write a layer; GDAL pulls the rows.
 
-_QUEUE = 4
-"""Batches between the two threads: enough to keep GDAL busy, few enough to keep memory flat."""
+    Raises:
+        OSError: not all rows are in the file.
+        pyogrio.errors.DataSourceError: likewise, as GDAL noticed it; and other errors of pyogrio.
+    """
+    names = short_names(layer.schema.names[:-1], file_format.longest_name)
+    schema = pa.schema([field.with_name(name) for field, name in zip(layer.schema, names, strict=False)])
+    schema = schema.append(layer.schema.field(GEOMETRY))
+    count = 0
 
-_SHP_NAME = 10
-"""Longest column name of a Shapefile, characters."""
+    def renamed() -> Iterator[pa.RecordBatch]:
+        nonlocal count
+        for batch in layer.batches:
+            count += batch.num_rows
+            yield pa.record_batch(batch.columns, schema=schema)
 
-
-class _Abort(Exception):
-    """Ends GDAL's pull when the rows are no longer wanted."""
-
-
-class OgrSink:
-    """One layer in one file."""
-
-    def __init__(
-        self, path: Path, crs: str | None, schema: pa.Schema, layer: str, metadata: dict[str, str]
-    ) -> None:
-        """Start the writing thread.
-
-        Args:
-            path: file to make; its suffix is the format.
-            crs: CRS of the geometries.
-            schema: columns other than the geometry.
-            layer: name of the layer, for GeoPackage.
-            metadata: see `remotesam.vector.writer.open_writer`.
-        """
-        self._path = path
-        self._suffix = path.suffix.lower()
-        self._crs = crs
-        self._layer = layer if self._suffix in (".gpkg", ".geojson") else path.stem
-        self._metadata = metadata
-        names = list(schema.names)
-        if self._suffix == ".shp":
-            names = short_names(names)
-        fields = [schema.field(i).with_name(name) for i, name in enumerate(names)]
-        self._schema = pa.schema([*fields, pa.field("geometry", pa.binary())])
-        self._rows = 0
-        self._queue: queue.Queue[pa.RecordBatch | type[_Abort] | None] = queue.Queue(_QUEUE)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="vector-writer", daemon=True)
-        self._thread.start()
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Hand a batch over; waits while GDAL is busy."""
-        self._put(pa.record_batch(batch.columns, schema=self._schema))
-        self._rows += batch.num_rows
-
-    def close(self) -> None:
-        """Wait until GDAL has written and closed the file, add the metadata, count the rows."""
-        self._put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        if self._suffix == ".gpkg" and self._metadata:
-            _write_metadata(self._path, self._metadata)
-        _check_complete(self._path, self._rows)
-
-    def abort(self) -> None:
-        """Stop GDAL; the file is left half written."""
-        while self._thread.is_alive():
-            try:
-                self._queue.put(_Abort, timeout=0.05)
-            except queue.Full:
-                continue
-            self._thread.join(timeout=0.05)
-
-    def _put(self, item: pa.RecordBatch | None) -> None:
-        while self._thread.is_alive():
-            try:
-                self._queue.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-        raise self._error or RuntimeError("the writer thread has ended")
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        while (item := self._queue.get()) is not None:
-            if item is _Abort:
-                raise _Abort
-            yield item
-
-    def _run(self) -> None:
-        try:
-            write_rows(
-                pa.RecordBatchReader.from_batches(self._schema, self._batches()),
-                self._path,
-                self._crs,
-                self._layer,
-                self._options(),
-            )
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that writes
-            self._error = error
-
-    def _options(self) -> dict[str, str]:
-        match self._suffix:
-            case ".geojson":
-                about = {"DESCRIPTION": json.dumps(self._metadata)} if self._metadata else {}
-                rfc = {"RFC7946": "YES"} if self._crs is not None else {}
-                return {**_JSON, **rfc, **about}
-            case ".geojsonl" | ".geojsons":
-                return {**_JSON, "RS": "NO"}
-            case ".shp":
-                return {"2GB_LIMIT": "YES"}
-            case ".fgb":
-                about = {"DESCRIPTION": json.dumps(self._metadata)} if self._metadata else {}
-                return {"SPATIAL_INDEX": "YES", "TEMPORARY_DIR": str(self._path.parent), **about}
-            case _:
-                return {"SPATIAL_INDEX": "YES"}
+    options = {name: value.format(folder=layer.path.parent) for name, value in file_format.options.items()}
+    if layer.crs is not None:
+        options |= file_format.crs_options
+    if file_format.metadata == "description" and layer.metadata:
+        options["DESCRIPTION"] = json.dumps(dict(layer.metadata))
+    write_arrow(
+        pa.RecordBatchReader.from_batches(schema, renamed()),
+        layer.path,
+        file_format,
+        crs=layer.crs,
+        layer=layer.name if file_format.layers else layer.path.stem,
+        options=options,
+    )
+    if file_format.metadata == "table" and layer.metadata:
+        table = pa.table({"key": list(layer.metadata), "value": list(layer.metadata.values())})
+        pyogrio.write_arrow(table, layer.path, layer="metadata", driver=file_format.driver, append=True)
+    _check_complete(layer.path, file_format, count)
 
 
-def write_rows(
+def write_arrow(
     rows: pa.RecordBatchReader | pa.Table,
     path: Path,
+    file_format: Format,
+    *,
     crs: str | None,
     layer: str,
-    options: dict[str, str],
-    *,
+    options: Mapping[str, str] | None = None,
     append: bool = False,
 ) -> None:
-    """Write or append rows whose column `geometry` is WKB.
+    """Write or append rows whose column `GEOMETRY` is WKB.
 
     Args:
         rows: read lazily, batch by batch.
         path: the file.
+        file_format: its format.
         crs: CRS of the geometries; None = unknown.
         layer: layer to make or to append to.
         options: GDAL's layer and dataset creation options.
         append: add to an existing file.
     """
-    suffix = path.suffix.lower()
     pyogrio.set_gdal_config_options(_GDAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*crs.*not provided", category=UserWarning)
@@ -169,35 +86,32 @@ def write_rows(
             rows,
             path,
             layer=layer,
-            driver=_DRIVERS[suffix],
-            geometry_name="geometry",
-            geometry_type="Unknown" if suffix.startswith(".geojson") else "MultiPolygon",
+            driver=file_format.driver,
+            geometry_name=GEOMETRY,
+            geometry_type="MultiPolygon" if file_format.multi else "Unknown",
             crs=crs,
             append=append,
-            **options,
+            **(options or {}),
         )
 
 
-def short_names(names: list[str]) -> list[str]:
-    """Column names cut to the ten characters of a Shapefile, kept apart by a number at their end."""
+def short_names(names: list[str], longest: int | None) -> list[str]:
+    """Column names cut to so many characters, kept apart by a number at their end; None = as they are."""
+    if longest is None:
+        return names
     short: list[str] = []
     for name in names:
-        candidate, number = name[:_SHP_NAME], 1
+        candidate, number = name[:longest], 1
         while candidate.lower() in (taken.lower() for taken in short):
             tail = f"_{number}"
-            candidate, number = name[: _SHP_NAME - len(tail)] + tail, number + 1
+            candidate, number = name[: longest - len(tail)] + tail, number + 1
         short.append(candidate)
     return short
 
 
-def _write_metadata(path: Path, metadata: dict[str, str]) -> None:
-    table = pa.table({"key": list(metadata), "value": list(metadata.values())})
-    pyogrio.write_arrow(table, path, layer="metadata", driver="GPKG", append=True)
-
-
-def _check_complete(path: Path, rows: int) -> None:
+def _check_complete(path: Path, file_format: Format, rows: int) -> None:
     """Raise OSError when the file on disk does not hold all rows: GDAL forgives a full disk on closing."""
-    if path.suffix.lower().startswith(".geojson"):
+    if file_format.driver.startswith("GeoJSON"):  # counting would parse it all
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 64, 0))
             end = file.read().rstrip()

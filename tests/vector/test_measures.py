@@ -1,4 +1,4 @@
-"""Areas and lengths on the ground against pyproj's geodesics; polygons cut at the antimeridian."""
+"""Areas and lengths on the ground against pyproj's geodesics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pyproj
 import pytest
 import shapely
 
-from remotesam.vector import transform as antimeridian
 from remotesam.vector.measures import measure
 from remotesam.vector.transform import reproject
 
@@ -74,26 +73,3 @@ def test_the_moon_has_its_own_size() -> None:
     moon = "+proj=longlat +R=1737400 +type=crs"
     (area,), _ = measure(np.array([shapely.box(0, 0, 90, 90)]), moon)
     assert area == pytest.approx(np.pi * 1_737_400**2 / 2, rel=1e-9)
-
-
-def test_cutting_keeps_area_and_bounds() -> None:
-    ring = [(170, 10), (190, 10), (190, 20), (170, 20)]
-    jumping = [(170, 10), (-170, 10), (-170, 20), (170, 20)]
-    with_hole = shapely.Polygon(ring, [[(178, 14), (178, 16), (182, 16), (182, 14)]])
-    plain = shapely.box(-180, 0, -170, 10)
-    given = np.array([shapely.Polygon(ring), shapely.Polygon(jumping), with_hole, plain])
-    cut = antimeridian.cut(given)
-    np.testing.assert_allclose(shapely.area(cut), [200, 200, 192, 100])
-    assert cut[3] is plain
-    assert shapely.is_valid(cut).all()
-    assert np.abs(shapely.get_coordinates(cut)[:, 0]).max() == 180
-    assert [len(shapely.get_parts(geometry)) for geometry in cut] == [2, 2, 2, 1]
-
-
-def test_a_ring_round_the_south_pole_is_closed_over_it() -> None:
-    lon = np.arange(-175, 180, 10.0)
-    disc = shapely.Polygon(np.column_stack([lon, np.full(len(lon), -80.0)]))
-    annulus = shapely.Polygon(disc.exterior, [np.column_stack([lon, np.full(len(lon), -85.0)])])
-    cut = antimeridian.cut(np.array([disc, annulus]))
-    np.testing.assert_allclose(shapely.area(cut), [3600, 1800])
-    assert shapely.total_bounds(cut[1]).tolist() == [-180, -85, 180, -80]

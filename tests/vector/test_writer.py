@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas
@@ -18,11 +19,12 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.errors import OutputError
+from remotesam.errors import Cancelled, OutputError
 from remotesam.pipeline.live_preview import LiveLayer
 from remotesam.vector import geoparquet
+from remotesam.vector.formats import suffixes
 from remotesam.vector.transform import place
-from remotesam.vector.writer import SUFFIXES, open_writer
+from remotesam.vector.writer import Features, write_features
 
 NORTH_UP = (0.25, 0.0, 650_000.0, 0.0, -0.25, 6_480_000.0)
 SCHEMA = pa.schema([("id", pa.int64()), ("score", pa.float32()), ("a_name_longer_than_ten", pa.string())])
@@ -47,10 +49,8 @@ def rows(ids: NDArray[np.integer]) -> pa.Table:
 def write(path: Path, count: int = 60, **options: object) -> NDArray[np.object_]:
     geometries = place(squares(count), NORTH_UP)
     settings = {"crs": "EPSG:3301", "schema": SCHEMA, "metadata": {"model": "nano"}, **options}
-    with open_writer(path, **settings) as writer:
-        for start in range(0, count, 25):
-            some = np.arange(start, min(start + 25, count))
-            writer.write(geometries[some], rows(some))
+    some = [np.arange(start, min(start + 25, count)) for start in range(0, count, 25)]
+    assert write_features(path, ((geometries[few], rows(few)) for few in some), **settings) == count
     return geometries
 
 
@@ -60,7 +60,7 @@ def read(path: Path) -> geopandas.GeoDataFrame:
     return geopandas.read_file(path, layer=0)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", suffixes())
 def test_every_format_keeps_crs_count_area_and_columns(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     written = write(path)
@@ -149,8 +149,8 @@ def _chunk_area(boxes: NDArray[np.float64]) -> float:
 def test_geojson_is_cut_at_the_antimeridian(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     over = np.array([shapely.box(820_000, 1_000_000, 900_000, 1_100_000)])
-    with open_writer(path, crs="EPSG:32660", schema=pa.schema([("id", pa.int64())])) as writer:
-        writer.write(over, pa.table({"id": [1]}))
+    schema = pa.schema([("id", pa.int64())])
+    write_features(path, [(over, pa.table({"id": [1]}))], crs="EPSG:32660", schema=schema)
     text = json.loads(path.read_text())
     feature = text["features"][0] if suffix == ".geojson" else text
     west, _, east, _ = feature["bbox"]
@@ -188,8 +188,8 @@ def test_nothing_found_is_an_empty_layer(tmp_path: Path, suffix: str) -> None:
 
 def test_short_names_of_a_shapefile_stay_apart(tmp_path: Path) -> None:
     schema = pa.schema([("coverage_mean", pa.float64()), ("coverage_median", pa.float64())])
-    with open_writer(tmp_path / "out.shp", crs="EPSG:3301", schema=schema) as writer:
-        writer.write(np.array([shapely.box(0, 0, 1, 1)]), pa.table([[1.0], [2.0]], schema=schema))
+    feature = np.array([shapely.box(0, 0, 1, 1)]), pa.table([[1.0], [2.0]], schema=schema)
+    write_features(tmp_path / "out.shp", [feature], crs="EPSG:3301", schema=schema)
     found = read(tmp_path / "out.shp")
     assert found[["coverage_m", "coverage_1"]].iloc[0].tolist() == [1.0, 2.0]
 
@@ -203,24 +203,28 @@ def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
     assert len(read(path)) == 5
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", suffixes())
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Cancelled, ZeroDivisionError])
+def test_an_error_while_rows_are_made_comes_out_and_leaves_the_old_file(
+    tmp_path: Path, suffix: str, error: type[BaseException]
+) -> None:
     path = tmp_path / f"out{suffix}"
     write(path)
     before = sorted((part.name, part.read_bytes()) for part in tmp_path.iterdir())
-    writer = open_writer(path, crs="EPSG:3301", schema=SCHEMA, overwrite=True)
+    raised = error("while rows are made")
 
-    def interrupted() -> None:
-        with writer:
-            writer.write(place(squares(5), NORTH_UP), rows(np.arange(5)))
-            raise KeyboardInterrupt
+    def features() -> Iterator[Features]:
+        yield place(squares(5), NORTH_UP), rows(np.arange(5))
+        yield place(squares(5), NORTH_UP), rows(np.arange(5))
+        raise raised
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    with pytest.raises(error) as caught:
+        write_features(path, features(), crs="EPSG:3301", schema=SCHEMA, overwrite=True)
+    assert caught.value is raised
     assert sorted((part.name, part.read_bytes()) for part in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", suffixes())
 @pytest.mark.parametrize("limit", [0, 20_000, 200_000])
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path, suffix: str, limit: int) -> None:
     """A limit on file size stands in for the disk: the same calls fail at the same places."""
@@ -238,12 +242,12 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, suffix: str, limit: int
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == before
-    assert not path.with_name(path.name + ".part").exists()
+    assert [part for part in tmp_path.iterdir() if part.suffix == ".part"] == []
 
 
 def test_wrong_requests_say_what_to_do(tmp_path: Path) -> None:
     for name, options, message in [
-        ("out.xyz", {}, r"unknown vector format; name it \*\.gpkg"),
+        ("out.xyz", {}, r"unknown format; name it \*\.gpkg"),
         ("nowhere/out.gpkg", {}, "choose another place"),
         ("out.geojson", {"dst_crs": "EPSG:3857"}, "always WGS 84"),
         ("out.gpkg", {"crs": None, "dst_crs": "EPSG:3857"}, "no CRS to reproject from"),
@@ -291,6 +295,6 @@ def test_a_live_layer_waits_for_a_reader(tmp_path: Path) -> None:
 def test_nothing_is_said_on_the_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for suffix in SUFFIXES:
+        for suffix in suffixes():
             write(tmp_path / f"out{suffix}")
     assert capfd.readouterr() == ("", "")
