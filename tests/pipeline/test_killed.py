@@ -7,11 +7,12 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from remotesam.run.store import RunStore
-from remotesam.vector.writer import Writer
+from remotesam.vector import writer
 from tests.oracle import cells, polygons, segment
 
 SETTINGS = {"tile_size": 64, "padding": 30, "min_area": 30, "absorb_area": 60, "simplify": 1.0}
@@ -19,7 +20,7 @@ SETTINGS = {"tile_size": 64, "padding": 30, "min_area": 30, "absorb_area": 60, "
 
 def run_until_killed(scene: Path, output: Path, doomed: Callable[[str], bool], scales: bool) -> None:
     """Run, and die without any clean-up, half of a write done, when `doomed` says so of the write's stage."""
-    put, write = RunStore.put, Writer.write
+    put, as_rows = RunStore.put, writer.as_rows
 
     def die(stage: str) -> None:
         (output.parent / "deaths").open("a").write(f"{stage}\n")
@@ -34,12 +35,12 @@ def run_until_killed(scene: Path, output: Path, doomed: Callable[[str], bool], s
             die(stage)
         put(store, name, content)
 
-    def fragile_write(writer: Writer, *arguments: object) -> None:
+    def fragile_rows(*arguments: Any, **more: Any) -> Any:
         if doomed("write"):
             die("write")
-        write(writer, *arguments)
+        return as_rows(*arguments, **more)
 
-    RunStore.put, Writer.write = fragile_put, fragile_write
+    RunStore.put, writer.as_rows = fragile_put, fragile_rows
     segment(scene, output, **settings(scales))
     os._exit(0)
 

@@ -261,7 +261,7 @@ def test_a_lazy_array_that_fails_names_itself_and_the_window() -> None:
 def write_zarr(path: Path, raster: Path) -> Path:
     """A Zarr store as rioxarray leaves it."""
     with rioxarray.open_rasterio(raster) as array:
-        array.drop_encoding().to_dataset(name="image").chunk(y=32, x=32).to_zarr(path)
+        array.drop_encoding().to_dataset(name="image").chunk(y=32, x=32).to_zarr(path, consolidated=False)
     return path
 
 

@@ -51,7 +51,7 @@ def test_a_registered_format_takes_the_polygons_of_a_run(make_raster, tmp_path: 
     result = segment(raster, tmp_path / "out.wkt.csv", tile_size=64)
     with Path(result.output).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
-    assert len(rows) == len(frame) == result.stats["segments"] > 10
+    assert len(rows) == len(frame) == result.stats.segments > 10
     assert [int(row["segment_id"]) for row in rows] == frame["segment_id"].tolist()
     outlines = shapely.from_wkt([row["wkt"] for row in rows])
     assert shapely.equals(outlines, frame.geometry.to_numpy()).all()
