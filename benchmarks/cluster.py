@@ -11,7 +11,7 @@ Markdown; each line is measured in the run that prints it.
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import math
 import os
 import platform
@@ -38,7 +38,7 @@ class SleepingTask:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def __call__(self, context: WorkerContext, index: int) -> dict[str, Any]:
+    def __call__(self, _: WorkerContext, index: int) -> dict[str, Any]:
         """Run one tile."""
         with _device:
             time.sleep(self.seconds)
@@ -89,7 +89,7 @@ def overhead() -> None:
             with local_cluster(str(workers)) as client:
                 executor = DaskExecutor(client, job)
                 list(executor.run(SleepingTask(0), range(4 * workers), never))
-                for seconds in serial:
+                for seconds, alone in serial.items():
                     count = round(min(TILES_EACH, 20 / seconds)) * workers
                     started = time.perf_counter()
                     done = sum(1 for _ in executor.run(SleepingTask(seconds), range(count), never))
@@ -100,7 +100,7 @@ def overhead() -> None:
                         count,
                         time.perf_counter() - started,
                         seconds,
-                        serial[seconds],
+                        alone,
                         workers,
                     )
                 executor.close()
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=30)
     given = parser.parse_args()
     print(
-        f"{datetime.date.today()}, {os.cpu_count()} cores of {platform.machine()}, "
+        f"{dt.date.today()}, {os.cpu_count()} cores of {platform.machine()}, "
         f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     )
     for part in given.parts:

@@ -12,7 +12,7 @@ a few points on each of eight tiles, decoded one tile after another and together
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -59,7 +59,7 @@ def main() -> None:
     image = read_image(None, options.size)
     points = grid(*image.shape[:2], options.points_per_side)
     print(
-        f"{datetime.date.today()}, {machine()}, torch {torch.__version__}; "
+        f"{dt.date.today()}, {machine()}, torch {torch.__version__}; "
         f"tile {options.size} × {options.size}, {len(points)} points\n"
     )
     late = []

@@ -10,7 +10,7 @@ label maps are equal, and the ratio; the same for the documented approximations,
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -147,7 +147,7 @@ def main() -> None:
         "stability_end": options.stability[1],
     }
     print(
-        f"{datetime.date.today()}, {machine()}, one thread; "
+        f"{dt.date.today()}, {machine()}, one thread; "
         f"{options.model}, chip {image.shape[1]} × {image.shape[0]}, {settings}\n"
     )
     runs: list[Run] = []

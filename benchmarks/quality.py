@@ -8,7 +8,7 @@ of segments (`docs/evaluation.md`). What follows `--` goes to `remotesam segment
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import os
 import platform
 import subprocess
@@ -78,7 +78,7 @@ def main() -> None:
         rows += [[name, *row, timed if index == 0 else "–"] for index, row in enumerate(scores)]
         print(f"{name} done", *judged.notes, file=sys.stderr, flush=True)
     what = f"segments of {arguments.segments.name}" if arguments.segments else f"model {arguments.model}"
-    print(f"{datetime.date.today()}, {machine()}, {what}{', options: ' * bool(extra)}{' '.join(extra)}")
+    print(f"{dt.date.today()}, {machine()}, {what}{', options: ' * bool(extra)}{' '.join(extra)}")
     if arguments.crop:
         print(f"Images cropped to the {arguments.crop} × {arguments.crop} px at their top left.")
     print()

@@ -10,7 +10,7 @@ Mpx/s and the peak of all processes' memory are measured for each. Making the mo
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import itertools
 import json
 import math
@@ -19,8 +19,10 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -94,7 +96,7 @@ def make_tile(context: WorkerContext[TileJob], index: int) -> int:
 class Peak:
     """The most memory that this process and its children had together while the block ran, bytes."""
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         self.bytes = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -147,7 +149,7 @@ def measure(gpx: float, workers: str, tile_size: int) -> dict[str, object]:
     try:
         with runner_for(job, RunOptions(segmenter=NoModel()), None) as runner:
 
-            def stage(name, work):  # type: ignore[no-untyped-def]
+            def stage(name: str, work: Callable[[], Any]) -> Any:
                 started = time.perf_counter()
                 with Peak() as peak:
                     result = work()
@@ -195,9 +197,9 @@ def is_coverage(path: Path, blocks: int = 12) -> bool:
 
 def plot(rows: list[dict[str, object]], path: Path) -> None:
     """Speed and memory over the size of the mosaic."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
@@ -220,7 +222,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     print(
-        f"{datetime.date.today()}, {platform.machine()}, {psutil.cpu_count()} cores, "
+        f"{dt.date.today()}, {platform.machine()}, {psutil.cpu_count()} cores, "
         f"workers {options.workers}, tiles of {options.tile_size} px"
     )
     rows = []

@@ -9,7 +9,7 @@ of segments; the published strategies keep straight seams. What follows `--` goe
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import sys
 import tempfile
 from pathlib import Path
@@ -45,9 +45,7 @@ def main() -> None:
         rows += compare(name, options, extra)
         print(f"{name} done", file=sys.stderr, flush=True)
     given = f", options: {' '.join(extra)}" if extra else ""
-    print(
-        f"{datetime.date.today()}, {machine()}, model {options.model}, tiles of {options.tile_size} px{given}"
-    )
+    print(f"{dt.date.today()}, {machine()}, model {options.model}, tiles of {options.tile_size} px{given}")
     if options.crop:
         print(f"Images cropped to the {options.crop} × {options.crop} px at their top left.")
     print()

@@ -73,7 +73,7 @@ class ClusterError(RemotesamError, RuntimeError):
     """The Dask scheduler or one of its workers cannot be used."""
 
 
-class Cancelled(RemotesamError):
+class Cancelled(RemotesamError):  # noqa: N818 (what the user wanted is no error)
     """The user asked to stop; everything finished is on disk and can be resumed."""
 
     exit_code = 3

@@ -53,8 +53,8 @@ def texts() -> dict[Path, str]:
 
 def anchors(document: Path) -> set[str]:
     """The anchors that GitHub gives the headings of a document."""
-    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -112,7 +112,7 @@ def test_the_map_of_rooms_is_the_contract_and_its_modules_exist():
     }
     on_map, missing = {}, []
     text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-    for floor, rooms, holds in re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|", text, flags=re.M):
+    for floor, rooms, holds in re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|", text, flags=re.MULTILINE):
         for room in re.findall(r"`(\w+)/?`", rooms):
             on_map[room] = int(floor)
             folder = ROOT / "remotesam" / room

@@ -91,7 +91,7 @@ def test_a_million_tiles_cost_nothing_until_they_are_asked_for():
 
 
 def test_impossible_grids_are_refused():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="impossible grid"):
         TileGrid(0, 5, 10, 0)
     with pytest.raises(IndexError):
         TileGrid(5, 5, 10, 0)[1]

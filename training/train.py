@@ -190,7 +190,7 @@ class Trainer:
             total, stats = self.losses(batch, decode=full, second_round=full and self.step % 4 == 0)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        rate, self.stopped = self._share(self.rate(), stop)
+        rate, self.stopped = self._share(self.rate(), stop=stop)
         for group, share in zip(self.optimiser.param_groups, self.warmth(), strict=True):
             group["lr"] = rate * share
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -267,7 +267,7 @@ class Trainer:
         terms = mask_terms(again, targets, multimask=False)
         return 0.5 * (terms.mask + terms.score)
 
-    def _share(self, rate: float, stop: bool) -> tuple[float, bool]:
+    def _share(self, rate: float, *, stop: bool) -> tuple[float, bool]:
         """Average the gradients over all processes; all take rank 0's learning rate and its wish to stop."""
         used = [p for p in self.parameters if p.grad is not None]
         mine = torch.tensor([rate, float(stop)], device=self.device) * (

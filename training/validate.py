@@ -108,7 +108,7 @@ def seconds(model: Any) -> tuple[float, float]:
     def ours() -> None:
         (plan,) = backend.plans([image])
         ((_, state),) = backend.score([(plan, points)])
-        backend.logits(plan, state, np.arange(64), lambda part, logits: None)
+        backend.logits(plan, state, np.arange(64), lambda *_: None)
 
     def stock() -> None:
         decode(model, normalise(image)[None], torch.from_numpy(points))

@@ -90,7 +90,7 @@ def _search(segment: Callable[[float], NDArray[np.int32]], wanted: int, start: f
     """
     low, high = -np.inf, np.inf
     tried: list[tuple[float, float]] = []
-    place, best, best_miss = np.log(start), None, np.inf
+    place, best, best_miss = np.log(start), np.zeros((0, 0), np.int32), np.inf
     for _ in range(_TRIES):
         labels = segment(float(np.exp(place)))
         count = max(_count(labels), 1)
@@ -101,7 +101,6 @@ def _search(segment: Callable[[float], NDArray[np.int32]], wanted: int, start: f
         tried.append((place, np.log(count / wanted)))
         low, high = (place, high) if count < wanted else (low, place)
         place = _next(tried, low, high)
-    assert best is not None
     return best
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Evaluation:
         return json.dumps({"version": __version__, **_defined(facts)}, indent=2, ensure_ascii=False)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (public API)
     segments: str | os.PathLike[str],
     reference: str | os.PathLike[str],
     *,
@@ -177,7 +178,7 @@ class _Judge:
         return scores
 
     def _score(self, method: str, labels: LabelSource, tile_size: int | None) -> LabelScores | BoxScores:
-        valid = None if self._image is None else self._valid
+        valid = None if self._image is None else partial(_valid_pixels, self._image)
         size = (self._grid.height, self._grid.width)
         if self._boxes is not None:
             return score_boxes(method, labels, self._boxes, *size, valid=valid)
@@ -191,9 +192,9 @@ class _Judge:
             background=self._background,
         )
 
-    def _valid(self, window: Window) -> NDArray[np.bool_]:
-        assert self._image is not None
-        return self._image.read_native(window).valid
+
+def _valid_pixels(image: Raster, window: Window) -> NDArray[np.bool_]:
+    return image.read_native(window).valid
 
 
 def _judge_baselines(

@@ -89,7 +89,7 @@ class Majority:
     """Pixels without a class in segments that hold more of those than of any class; 0 unless counted."""
 
 
-def majority(table: PairTable, background: bool) -> Majority:
+def majority(table: PairTable, *, background: bool) -> Majority:
     """Give each segment its most frequent class and count what is then right (ties: the lower class id).
 
     Args:
@@ -109,12 +109,12 @@ def majority(table: PairTable, background: bool) -> Majority:
     return Majority(right, int(table.unreferenced[lost].sum()))
 
 
-def accuracy(table: PairTable, background: bool) -> float:
+def accuracy(table: PairTable, *, background: bool) -> float:
     """ASA, 0..1: share of the pixels whose segment has their class as majority; unsegmented ones are wrong.
 
     With a pixel in several classes, any of them counts. NaN when there is nothing to judge.
     """
-    parts = majority(table, background)
+    parts = majority(table, background=background)
     judged = table.pixels if background else table.referenced
     # Overlapping classes: a pixel is judged once, and its segment has one class.
     right = int(parts.right.sum()) + parts.right_background

@@ -44,8 +44,7 @@ def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
             ),
         ]
     rows = [["method", "segments", "objects", "coverage %", *_titles(), "seam rate %"]]
-    for one in scores:
-        assert isinstance(one, LabelScores)
+    for one in (one for one in scores if isinstance(one, LabelScores)):
         seams = (
             "–" if one.seam_rate is None else f"{percent(one.seam_rate)} ({percent(one.seam_rate_elsewhere)})"
         )

@@ -148,8 +148,8 @@ def score(
         boundaries.add(view.segments, view.references, view.inside)
     class_of = references.classes
     asa_table = classes if class_of else objects
-    asa = accuracy(asa_table, background)
-    parts = majority(asa_table, background)
+    asa = accuracy(asa_table, background=background)
+    parts = majority(asa_table, background=background)
     everything = np.arange(len(objects.references))
     biou = boundaries.scores()
     seam_rates = (None, None) if tile_size is None else (seams[0].rate, seams[1].rate)
@@ -158,9 +158,7 @@ def score(
         segments=len(objects.segments),
         coverage=_share(objects.covered, objects.pixels),
         asa=asa,
-        all=_scores(
-            objects, matches, biou, everything, asa, _share(objects.referenced_covered, objects.referenced)
-        ),
+        all=_scores(matches, biou, everything, asa, _share(objects.referenced_covered, objects.referenced)),
         classes=_by_class(objects, classes, parts, matches, biou, class_of),
         seam_rate=seam_rates[0],
         seam_rate_elsewhere=seam_rates[1],
@@ -323,12 +321,11 @@ def _by_class(
         chosen = np.flatnonzero(codes[objects.references] == code)
         area = int(classes.reference_area[index])
         right, seen = _share(int(parts.right[index]), area), _share(int(covered[index]), area)
-        scores[names[code - 1]] = _scores(objects, matches, biou, chosen, right, seen)
+        scores[names[code - 1]] = _scores(matches, biou, chosen, right, seen)
     return scores
 
 
 def _scores(
-    table: PairTable,
     matches: Matches,
     biou: tuple[Floats, Floats],
     chosen: Ints,

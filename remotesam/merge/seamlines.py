@@ -71,7 +71,7 @@ def seamline(
         writes everything west of it.
     """
     length, width = strip.a.shape
-    free = _reach(length, width, open_start, open_end)
+    free = _reach(length, width, open_start=open_start, open_end=open_end)
     offset = np.arange(width + 1) - strip.middle
     cost = _edge_cost(strip) + _loss(strip) + np.abs(offset) // STRAYING
     if not cost[:, strip.middle].any():
@@ -123,7 +123,7 @@ def with_joins(
     return first[a], second[b]
 
 
-def _reach(length: int, width: int, open_start: bool, open_end: bool) -> Ints:
+def _reach(length: int, width: int, *, open_start: bool, open_end: bool) -> Ints:
     """(L,) how far the line may stray in each row."""
     row = np.arange(length)
     far = np.full(length, width)

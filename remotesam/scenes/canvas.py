@@ -131,7 +131,7 @@ class Canvas:
         cv2.fillPoly(mask, [np.round(shifted).astype(np.int32)], 1, shift=4)
         return mask > 0
 
-    def fill(
+    def fill(  # noqa: PLR0913 (the brush: each is a property of the paint)
         self,
         ring: Points,
         label: int,

@@ -35,7 +35,7 @@ def generic(
     )
     nearest = distance.argmin(0)
     for i in range(count):
-        _put(rng, image, labels, nearest == i, i + 1, looks, plain)
+        _put(rng, image, labels, nearest == i, i + 1, looks, plain=plain)
     for _ in range(int(rng.integers(1, 7 if plain else 30))):
         low = 0.1 if plain else 0.012
         radius = float(np.exp(rng.uniform(np.log(low), np.log(0.3)))) * min(shape)
@@ -49,7 +49,7 @@ def generic(
             mask = _shape_mask(rng, shape, start + k * spacing, radius, int(kind), aspect, turn)
             if mask.any():
                 texture = None if shared is None or plain else shared
-                _put(rng, image, labels, mask, int(labels.max()) + 1, looks, plain, texture)
+                _put(rng, image, labels, mask, int(labels.max()) + 1, looks, texture, plain=plain)
     return image, labels
 
 
@@ -76,8 +76,9 @@ def _put(
     mask: NDArray[np.bool_],
     label: int,
     looks: list[Image],
-    plain: bool,
     texture: Image | None = None,
+    *,
+    plain: bool,
 ) -> None:
     """Paint one region; unless `plain` it may get a gradient or a second tone as objects in light have."""
     if texture is None:

@@ -89,16 +89,17 @@ def roof(
     for middle, (length, width), turn in bodies:
         canvas.cast(frame.pixels(rectangle(*middle, length, width, turn)), height)
     for middle, (length, width), turn in bodies:
-        _slopes(canvas, frame, kind, label, colour, middle, length, width, turn)
-    _roof_parts(canvas, frame, label, colour, at, size, angle)
+        _slopes(canvas, frame, kind, label, colour, middle, (length, width), turn)
+    _roof_parts(canvas, frame, label, at, size, angle)
 
 
 def _slopes(
     canvas: Canvas, frame: Frame, kind: Roof, label: int, colour: Colour,
-    at: tuple[float, float], length: float, width: float, angle: float,
+    at: tuple[float, float], size: tuple[float, float], angle: float,
 ) -> None:  # fmt: skip
     """Paint the faces of one body; each face's tone follows the angle between its fall and the sun."""
     rng = canvas.rng
+    length, width = size
     outline = rectangle(*at, length, width, angle)
     ribs = None
     if kind.ribs and kind.ribs / frame.gsd > 2.2:
@@ -127,7 +128,7 @@ def _slopes(
         tone = colour * (1 + kind.contrast * facing)
         canvas.fill(ring, label, tone, rough=kind.rough, patches=kind.rough * 0.6, rows=ribs, shade=fade)
     if kind.sheets:
-        _sheets(canvas, frame, kind, label, colour, at, length, width, angle)
+        _sheets(canvas, frame, kind, label, colour, at, size, angle)
     if rng.random() < 0.5 and 0.3 / frame.gsd > 0.6:
         ends = frame.pixels(rectangle(*at, max(length - 2 * inset, 0.4), 0.35, angle))
         canvas.fill(ends, label, colour * rng.uniform(0.75, 1.35), rough=2, inside=label)
@@ -135,10 +136,11 @@ def _slopes(
 
 def _sheets(
     canvas: Canvas, frame: Frame, kind: Roof, label: int, colour: Colour,
-    at: tuple[float, float], length: float, width: float, angle: float,
+    at: tuple[float, float], size: tuple[float, float], angle: float,
 ) -> None:  # fmt: skip
     """Replace some metal sheets, side by side across the roof, by rusty or newer ones."""
     rng = canvas.rng
+    length, width = size
     pitch = max(rng.uniform(0.8, 2.5), 2.5 * frame.gsd)
     rust, steel = np.array([132.0, 84, 62]), np.array([188.0, 188, 190])
     c, s = np.cos(angle), np.sin(angle)
@@ -154,21 +156,20 @@ def _sheets(
 
 
 def _roof_parts(
-    canvas: Canvas, frame: Frame, label: int, colour: Colour,
-    at: tuple[float, float], size: tuple[float, float], angle: float,
-) -> None:  # fmt: skip
+    canvas: Canvas, frame: Frame, label: int, at: tuple[float, float], size: tuple[float, float], angle: float
+) -> None:
     """Paint small things on a roof; they stay part of it."""
     rng = canvas.rng
     c, s = np.cos(angle), np.sin(angle)
 
-    def spot(a: float, b: float, length: float, width: float, tone: Colour, rows: bool = False) -> None:
+    def spot(a: float, b: float, length: float, width: float, tone: Colour, *, rows: bool = False) -> None:
         ring = frame.pixels(rectangle(at[0] + c * a - s * b, at[1] + s * a + c * b, length, width, angle))
         lines = (1.0 / frame.gsd, angle + frame.angle, 10.0) if rows and 1.0 / frame.gsd > 2.5 else None
         canvas.fill(ring, label, tone, rough=2, inside=label, rows=lines)
 
     if rng.random() < 0.25:
         spot(rng.uniform(-0.3, 0.3) * size[0], rng.choice([-0.25, 0.25]) * size[1],
-             size[0] * rng.uniform(0.2, 0.5), size[1] * 0.3, np.array([34.0, 40, 62]), True)  # fmt: skip
+             size[0] * rng.uniform(0.2, 0.5), size[1] * 0.3, np.array([34.0, 40, 62]), rows=True)  # fmt: skip
     for _ in range(int(rng.integers(0, 4))):
         tone = np.array([60.0, 58, 56]) if rng.random() < 0.5 else np.array([215.0, 218, 222])
         side = rng.uniform(0.4, 1.3)

@@ -198,7 +198,13 @@ class AffinityProposals:
     def __init__(self, crops: list[tuple[Window, _Cut]], scorer: Scorer) -> None:
         self._crops, self._scorer = crops, scorer
 
-    def select(self, *, min_iou: float, min_stability: float, nms_iou: float) -> list[Candidate]:
+    def select(
+        self,
+        *,
+        min_iou: float,
+        min_stability: float,
+        nms_iou: float,  # noqa: ARG002 (the protocol's)
+    ) -> list[Candidate]:
         """Give the regions that pass; see the protocol.
 
         `nms_iou` plays no part: regions never overlap, though their boxes do (a garden round its house).

@@ -107,7 +107,8 @@ class _Kept:
     @classmethod
     def of(cls, measured: Measured, crop: Window) -> _Kept:
         """Pack a measured mask of a crop."""
-        assert measured.mask is not None
+        if measured.mask is None:
+            raise ValueError("measured without its mask")
         return cls(measured.box.shift(crop.row, crop.col), np.packbits(measured.mask))
 
     @property

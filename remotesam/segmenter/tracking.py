@@ -38,7 +38,7 @@ class _Frames:
 
     def __init__(
         self, frame: Callable[[int], NDArray[np.uint8]], count: int, size: int, device: torch.device
-    ):
+    ) -> None:
         self._frame = frame
         self._count = count
         self._size = size

@@ -60,9 +60,7 @@ class Sampler:
         origin_row, rows = _localise(down, -MARGIN)
         size = (int(rows.max()) + 2 * MARGIN, int(columns.max()) + 2 * MARGIN)
         turn = self._turn(image.shape[1])
-        crop, known = wrapped_crop(
-            image, valid, (origin_row, origin_col), size, turn, self._poles(image.shape[0])
-        )
+        crop, known = wrapped_crop(image, valid, (origin_row, origin_col), size, turn, self._poles())
         crop, known, columns = _narrowed(crop, known, columns)
         picture = cv2.remap(
             crop, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -83,7 +81,7 @@ class Sampler:
         """Columns of one turn at a level with `columns`, or None for a picture that is not a whole turn."""
         return columns if self.grid.wraps else None
 
-    def _poles(self, rows: int) -> tuple[bool, bool]:
+    def _poles(self) -> tuple[bool, bool]:
         return (self.grid.reaches_north and self.grid.wraps, self.grid.reaches_south and self.grid.wraps)
 
     def _level(self, level: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

@@ -26,7 +26,7 @@ def run_until_killed(scene: Path, output: Path, doomed: Callable[[str], bool], s
         os._exit(9)
 
     def fragile_put(store: RunStore, name: str, content: bytes) -> None:
-        stage = name.split("/")[0]
+        stage = name.split("/", 1)[0]
         if doomed(stage):
             part = Path(store.path(name) + ".half.part")
             part.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from remotesam.errors import Cancelled, ResumeError
-from remotesam.run import runner as runner
+from remotesam.run import runner
 from remotesam.run.executors import SerialExecutor
 from remotesam.segmenter.protocol import Query
 from tests.fakes import ColourSegmenter

@@ -94,8 +94,8 @@ def test_real_files_show_what_rasterio_reads(shared_data: Shared, name: str) -> 
         if spec.georeferencing == "affine":
             assert spec.transform == tuple(dataset.transform)[:6]
             assert rasterio.crs.CRS.from_string(spec.crs) == dataset.crs
-        for window in [Window(0, 0, 1, 1), *windows_of(raster, 3)]:
-            window = window.intersect(Window(window.row, window.col, 500, 500))
+        for large in [Window(0, 0, 1, 1), *windows_of(raster, 3)]:
+            window = large.intersect(Window(large.row, large.col, 500, 500))
             area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
             chip = raster.read(window)
             values = dataset.read(list(spec.bands), window=area)
