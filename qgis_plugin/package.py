@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Build the plugin's zip: `python qgis_plugin/package.py` writes dist/remotesam_qgis-<version>.zip beside it.
 
 Standard library only. The same sources give the same bytes: names are sorted, times and modes are fixed.

@@ -101,7 +101,7 @@ class Dock(QgsDockWidget):
         self._problem = QLabel()
         self._problem.setWordWrap(True)
         again = QPushButton(tr("Check again"))
-        again.clicked.connect(lambda: self.finder.start())
+        again.clicked.connect(lambda: self.finder.start())  # noqa: PLW0108 (not with the signal's flag)
         options = QPushButton(tr("Options…"))
         options.clicked.connect(self.options_requested)
         row = QHBoxLayout()

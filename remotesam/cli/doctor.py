@@ -60,8 +60,10 @@ def describe(found: dict[str, Any]) -> str:
     """The findings as a short text."""
     lines = [
         f"remotesam {found['remotesam']}, protocol {found['protocol']}, Python {found['python']}",
-        f"{found['platform']}, {found['cores']} cores, {found['memory_gib']} GiB memory "
-        f"({found['free_memory_gib']} free)",
+        (
+            f"{found['platform']}, {found['cores']} cores, {found['memory_gib']} GiB memory "
+            f"({found['free_memory_gib']} free)"
+        ),
         "packages  " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()),
     ]
     lines += [
@@ -138,8 +140,7 @@ def _first_line(error: Exception) -> str:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def doctor(context: click.Context, as_json: bool) -> int:
+def doctor(as_json: bool) -> int:
     """Check this installation: versions, devices, memory, models, cache."""
     from remotesam.cli.doctor import describe, examine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -33,7 +33,7 @@ class Bar:
         self._logged = 0.0
         self._rates: dict[str, float] = {}
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._progress.start()
         return self

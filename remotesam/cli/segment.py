@@ -124,7 +124,7 @@ def _json(cancel: threading.Event) -> Iterator[tuple[Listener, threading.Event]]
 
 @contextmanager
 def _interruptible(cancel: threading.Event) -> Iterator[None]:
-    def stop(signum: int, frame: object) -> None:
+    def stop(*_: object) -> None:
         if cancel.is_set():
             raise KeyboardInterrupt
         cancel.set()

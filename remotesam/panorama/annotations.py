@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -128,4 +129,7 @@ def attributes(objects: SphereObjects, k: int) -> dict[str, Any]:
     """Attributes of one object as JSON values; NaN, which JSON lacks, is null."""
     values = {name: column[k] for name, column in objects.columns.items()}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
-    return {name: None if value != value else value for name, value in plain.items()}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in plain.items()
+    }

@@ -59,7 +59,7 @@ def parse_click(text: str) -> Point:
     return float(found[1]), float(found[2]), found[3] != "-"
 
 
-def segment_clicked(
+def segment_clicked(  # noqa: PLR0913 (public API)
     image: str,
     outputs: PanoramaOutputs,
     clicks: Sequence[Point] = (),

@@ -243,6 +243,8 @@ def picture_on(image: NDArray[np.uint8], place: Equirect, grid: Equirect) -> NDA
     _, y = place.point(0.0, lat)
     cols, rows = np.floor(x).astype(int), np.floor(y).astype(int)
     inside = ((rows >= 0) & (rows < place.height))[:, None] & ((cols >= 0) & (cols < place.width))[None, :]
-    turned = image[np.clip(rows, 0, place.height - 1)][:, np.clip(cols, 0, place.width - 1)]
+    turned: NDArray[np.uint8] = image[np.clip(rows, 0, place.height - 1)][
+        :, np.clip(cols, 0, place.width - 1)
+    ]
     turned[~inside] = 0
     return turned

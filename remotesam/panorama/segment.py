@@ -116,7 +116,7 @@ class PanoramaResult:
         return self.stats.coverage
 
 
-def segment_panorama(
+def segment_panorama(  # noqa: PLR0913 (public API)
     image: Name,
     output: Name,
     *,

@@ -63,8 +63,10 @@ def describe(found: dict[str, Any]) -> str:
     height, width = found["chip"]
     lines = [
         f"{found['raster']}",
-        f"  {found['width']} × {found['height']} px ({found['megapixels']:g} Mpx), {found['dtype']}, bands "
-        f"{', '.join(map(str, found['bands']))}, {found['crs'] or 'no CRS: pixel coordinates'}",
+        (
+            f"  {found['width']} × {found['height']} px ({found['megapixels']:g} Mpx), {found['dtype']}, "
+            f"bands {', '.join(map(str, found['bands']))}, {found['crs'] or 'no CRS: pixel coordinates'}"
+        ),
         f"  {found['valid_share']:.1%} of the pixels hold data",
         f"  {found['tiles']} tiles, {width} × {height} px seen for each",
     ]

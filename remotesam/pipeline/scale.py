@@ -47,7 +47,7 @@ def match_scale(job: TileJob, runner: Runner, live: LivePreview | None = None) -
     store = RunStore(job.run_url)
     seconds: dict[str, float] = {}
     with timed(seconds, "tiles"):
-        on_finished = live.add if live is not None else lambda index: None
+        on_finished = live.add if live is not None else lambda _: None
         summaries = segment_units(job, runner, segment_unit, on_finished=on_finished)
     missing = [index for index in range(job.units) if index not in summaries]
     inputs = {"settings": stage_settings(job.config, "match"), "missing": missing}

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 Name = str | os.PathLike[str]
 
 
-def segment(
+def segment(  # noqa: PLR0913 (public API)
     raster: RasterInput,
     output: Name,
     *,

@@ -124,7 +124,10 @@ class ArraySource(PixelSource):
         )
 
     def read(
-        self, bands: Sequence[int], window: Window, level: int | None = None
+        self,
+        bands: Sequence[int],
+        window: Window,
+        level: int | None = None,  # noqa: ARG002 (the protocol's; an array has one)
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """See `PixelSource.read`."""
         part = self._part(self._array, bands, window)

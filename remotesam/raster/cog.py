@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -155,7 +156,7 @@ class LabelsCog:
         self._plain.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
-    def __enter__(self) -> LabelsCog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

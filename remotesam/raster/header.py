@@ -163,6 +163,8 @@ def _lossy_nodata(method: str, spec: RasterSpec) -> tuple[str, ...]:
     if spec.nodata is None or not method:
         return ()
     return (
-        f"{method} compression has changed some nodata pixels beside data: thin leftovers may stay along the "
-        "border; a mask band has no such border",
+        (
+            f"{method} compression has changed some nodata pixels beside data: thin leftovers may stay along "
+            "the border; a mask band has no such border"
+        ),
     )

@@ -1,4 +1,4 @@
-"""Where tasks run: one after another, or on threads of this process. `cluster.py` adds Dask.
+"""Where tasks run: one after another, or on threads of this process. `cluster` adds Dask.
 
 A task is a function of a worker context and a tile index. It reads and writes files itself and returns
 a small summary. Executors keep a bounded number in flight, hand summaries back as they come, and report a

@@ -92,7 +92,7 @@ class Job(ABC):
     def reader(self) -> UnitReader:
         """A reader of the units, to be kept by the process."""
 
-    def bbox(self, index: int) -> list[float] | None:
+    def bbox(self, index: int) -> list[float] | None:  # noqa: ARG002 (for those that have one)
         """[west, south, east, north] of what a unit owns in the raster's CRS, where that has a meaning."""
         return None
 
@@ -158,7 +158,10 @@ class _TileReader:
         return UnitImage(chip.image, chip.valid, owned, float(owned.sum()), tile.chip)
 
     def columns(
-        self, index: int, labels: NDArray[np.int32], owned: NDArray[np.bool_]
+        self,
+        index: int,
+        labels: NDArray[np.int32],
+        owned: NDArray[np.bool_],  # noqa: ARG002 (the protocol's)
     ) -> Mapping[str, NDArray[Any]]:
         inside = labels[self.grid[index].core_in_chip.slices]
         edge = np.zeros(int(labels.max(initial=0)) + 1, np.bool_)

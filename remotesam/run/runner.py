@@ -236,7 +236,7 @@ def _cluster(config: Settings) -> AbstractContextManager[Client]:
 
 
 def segment_units(
-    job: Job, runner: Runner, task: Task, *, on_finished: Callable[[int], None] = lambda index: None
+    job: Job, runner: Runner, task: Task, *, on_finished: Callable[[int], None] = lambda _: None
 ) -> dict[int, UnitSummary]:
     """The first stage of every run: segment the units that are not finished.
 

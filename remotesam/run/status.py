@@ -85,8 +85,10 @@ def describe(found: RunStatus) -> str:
     counts = ", ".join(f"{STAGES[name].title.lower()} {count}" for name, count in found.finished.items())
     lines = [
         f"{found.run}: {found.source} → {found.output} with {found.model}",
-        f"{found.finished['tiles']} of {found.units} {unit}s finished; output "
-        f"{'written' if found.written else 'not written yet'}",
+        (
+            f"{found.finished['tiles']} of {found.units} {unit}s finished; output "
+            f"{'written' if found.written else 'not written yet'}"
+        ),
         f"units by stage: {counts}",
     ]
     lines += [f"failed: {unit} {one.unit}: {one.error}" for one in found.failures]

@@ -93,7 +93,7 @@ class EvaluateAlgorithm(QgsProcessingAlgorithm):
         if layer is None:
             raise QgsProcessingException(self.invalidSourceError(parameters, name))
         source = str(layer.source())
-        path = source.split("|")[0]
+        path = source.split("|", 1)[0]
         if not Path(path).is_file():
             text = tr("“{}” is not a file; save it as a GeoPackage first.").format(layer.name())
             raise QgsProcessingException(text)

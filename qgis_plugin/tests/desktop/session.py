@@ -66,7 +66,7 @@ def scenario():
     show(canvas, layer)
     dock.show()
     iface.mainWindow().resizeDocks([dock], [430], Qt.Orientation.Horizontal)
-    wait(lambda: dock.engine_label.text(), 90)
+    wait(dock.engine_label.text, 90)
     REPORT["engine"] = dock.engine_label.text()
     page = dock.segment
     page.raster.setLayer(layer)

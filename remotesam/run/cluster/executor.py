@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from distributed import Client, Future, WorkerPlugin
 
@@ -86,7 +87,7 @@ class DaskExecutor:
         for alone in (False, False, True):
             suspects: list[int] = []
             with scheduler_errors():
-                yield from Flow(self, task, cancel, suspects, alone).over(iter(left))
+                yield from Flow(self, task, cancel, suspects, alone=alone).over(iter(left))
             if cancel.is_set():
                 return
             left = suspects
@@ -102,10 +103,10 @@ class DaskExecutor:
         except (OSError, TimeoutError):
             _log.debug("the scheduler went away before the end of the run", exc_info=True)
 
-    def submit(self, task: Task, index: int) -> Future:
+    def submit(self, task: Task, index: int) -> Future[Any]:
         """Hand one task to the scheduler."""
         key = f"{self._name}-{index}-{uuid.uuid4().hex[:6]}"
-        future: Future = self._client.submit(on_worker, self._name, task, index, key=key, pure=False)
+        future: Future[Any] = self._client.submit(on_worker, self._name, task, index, key=key, pure=False)
         return future
 
     def stop_tasks(self) -> None:
@@ -113,7 +114,7 @@ class DaskExecutor:
         if self._client.status == "running":
             self._client.run(stop_tasks, self._name, wait=False, on_error="ignore")
 
-    def cancel(self, futures: list[Future]) -> None:
+    def cancel(self, futures: list[Future[Any]]) -> None:
         """Give up tasks whose results nobody waits for any more."""
         if futures and self._client.status == "running":
             self.stop_tasks()

@@ -34,15 +34,15 @@ class Flow:
     """One round over some tasks, with a bounded number of them in flight."""
 
     def __init__(
-        self, owner: DaskExecutor, task: Task, cancel: threading.Event, suspects: list[int], alone: bool
+        self, owner: DaskExecutor, task: Task, cancel: threading.Event, suspects: list[int], *, alone: bool
     ) -> None:
         self._owner = owner
         self._task = task
         self._cancel = cancel
         self._suspects = suspects
         self._alone = alone
-        self._live: dict[Any, tuple[int, Future]] = {}
-        self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._live: dict[Any, tuple[int, Future[Any]]] = {}
+        self._finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._tries: Counter[int] = Counter()
         self._last_worker = time.monotonic()
 
@@ -71,7 +71,7 @@ class Flow:
     def _submit(self, index: int) -> None:
         self._watch(index, self._owner.submit(self._task, index))
 
-    def _watch(self, index: int, future: Future) -> None:
+    def _watch(self, index: int, future: Future[Any]) -> None:
         self._live[future.key] = (index, future)
         future.add_done_callback(self._finished.put)
 

@@ -60,7 +60,7 @@ class BenchPlugin(WorkerPlugin):
         settled = worker.status == Status.running
         self._ready = time.monotonic() + (0 if settled else SETTLE_S)
 
-    def teardown(self, worker: Worker) -> None:
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
         """Called by Dask when a worker ends or the run does."""
         self.cancel.set()
 
@@ -95,7 +95,7 @@ class SuspectAtFirstDeath(SchedulerPlugin):
         """Called by Dask when the plugin arrives."""
         self._scheduler = scheduler
 
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Dask whenever a task changes its state."""
         if finish == "processing" and self._scheduler is not None and str(key).startswith(self.name):
             task = self._scheduler.tasks[key]

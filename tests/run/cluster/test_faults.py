@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,10 +55,17 @@ def test_the_schedulers_death_keeps_what_is_finished_and_another_cluster_continu
     assert polygons(result, scene, **TILES) == whole
 
 
+def joined(cluster, name, **more):
+    """Start a second worker and wait for it: the run, in whose listener this is called, waits too."""
+    cluster.worker(name, **more)
+    with cluster.client() as client:
+        client.wait_for_workers(2, timeout=60)
+
+
 def test_a_worker_that_joins_late_takes_part(scene, whole, tmp_path):
     with dask_processes(tmp_path / "dask", "early") as cluster:
-        heard = Heard("tile", 2, lambda: cluster.worker("late"))
-        result = on(cluster, scene, tmp_path / "o.gpkg", segmenter=Slow(2), listener=heard)
+        heard = Heard("tile", 2, lambda: joined(cluster, "late"))
+        result = on(cluster, scene, tmp_path / "o.gpkg", segmenter=Slow(0.5), listener=heard)
     assert {tile["worker"] for tile in heard.tiles()} == {"early", "late"}
     assert polygons(result, scene, **TILES) == whole
 
@@ -93,9 +101,9 @@ def test_a_late_worker_without_access_is_sent_away(scene, whole, tmp_path):
     (tmp_path / "runs").mkdir()
     before = hidden(tmp_path / "runs")
     with dask_processes(tmp_path / "dask", "good") as cluster:
-        heard = Heard("tile", 2, lambda: cluster.worker("bad", before=before))
+        heard = Heard("tile", 2, lambda: joined(cluster, "bad", before=before))
         output = tmp_path / "runs" / "o.gpkg"
-        result = on(cluster, scene, output, segmenter=Slow(1.5), listener=heard)
+        result = on(cluster, scene, output, segmenter=Slow(0.5), listener=heard)
         with cluster.client() as client:
             assert [worker["name"] for worker in client.scheduler_info()["workers"].values()] == ["good"]
     assert result.failed == []
@@ -169,10 +177,8 @@ def test_interrupting_the_command_keeps_finished_tiles(scene, whole, tmp_path):
         again = command(*line)
         again.communicate(timeout=240)
         assert again.returncode == 0
-    from remotesam.pipeline.result import Result
-
-    result = Result(str(output), None, None, None, str(tmp_path / "o.remotesam"), 1.0, {}, [])
-    assert polygons(result, scene, **TILES) == whole
+    finished = SimpleNamespace(run_dir=str(tmp_path / "o.remotesam"))
+    assert polygons(finished, scene, **TILES) == whole
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])
