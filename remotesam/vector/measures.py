@@ -107,7 +107,8 @@ def _authalic(lat: Floats, es: float) -> Floats:
     if es == 0:
         return 2 * sine
     e = np.sqrt(es)
-    return (1 - es) * (sine / (1 - es * sine**2) + np.arctanh(e * sine) / e)
+    q: Floats = (1 - es) * (sine / (1 - es * sine**2) + np.arctanh(e * sine) / e)
+    return q
 
 
 def _in_degrees(geod: pyproj.Geod) -> pyproj.CRS:
