@@ -26,6 +26,9 @@ _BINS = 40
 _MARGIN = 0.05
 """Room between the values and the frame, as a share of their range."""
 
+_ONE = 1e-6
+"""Values nearer to each other than this, in total and as a share of their size, are drawn as one."""
+
 _STEPS = (1, 2, 5, 10)
 """Ticks stand at multiples of one of these times a power of ten."""
 
@@ -200,9 +203,7 @@ def histogram(title: str, label: str, values: NDArray[np.floating], *, log: bool
     known = np.asarray(values[np.isfinite(values)], np.float64)
     if log:
         known = known[known > 0]
-    low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 2.0)
-    if high - low < 1e-6 * abs(high) or low == high:
-        low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
+    low, high = _range(known, log=log)
     edges = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
     counts, _ = np.histogram(known, edges)
     tips = [
@@ -223,7 +224,7 @@ def _bars(
     log: bool = False,
 ) -> Plot:
     """Bars between the (n, 2) x of `edges`, from 0 to `heights`; counts, so the y axis has integers."""
-    across = _around(edges, logarithmic=log)
+    across = _around(edges, log=log)
     up = _Axis(0, max(float(heights.max(initial=0)), 1) * (1 + _MARGIN))
     y_ticks = up.ticks(_UP, whole=True)
     frame = _frame(y_ticks)
@@ -243,14 +244,24 @@ def _bars(
     )
 
 
-def _around(values: NDArray[np.float64], *, logarithmic: bool = False) -> _Axis:
-    """An axis that holds all values with a margin."""
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 2.0)
-    if logarithmic:
+def _range(values: NDArray[np.float64], *, log: bool = False) -> tuple[float, float]:
+    """Least and greatest of the values, moved apart where they are one; 1..2 for none."""
+    if values.size == 0:
+        return 1.0, 2.0
+    low, high = float(values.min()), float(values.max())
+    if high - low > _ONE * max(abs(low), abs(high)) and (log or high - low > _ONE):
+        return low, high
+    half = max(abs(high), 1.0) / 2
+    return (low / 2, high * 2) if log else (low - half, high + half)
+
+
+def _around(values: NDArray[np.float64], *, log: bool = False) -> _Axis:
+    """An axis that holds all finite values with a margin."""
+    low, high = _range(values[np.isfinite(values)], log=log)
+    if log:
         margin = (high / low) ** _MARGIN
         return _Axis(low / margin, high * margin, logarithmic=True)
-    margin = _MARGIN * (high - low) or 0.5
+    margin = _MARGIN * (high - low)
     return _Axis(low - margin, high + margin)
 
 
@@ -300,7 +311,11 @@ def _round_ratios(low: float, high: float, most: int) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     stride = math.ceil((last - first) / most)
     factors = _STEPS[:3] if math.log10(high / low) < 2 else _STEPS[:1]
-    values = [factor * 10.0**power for power in range(first, last + 1, stride) for factor in factors]
+    values = [
+        factor * 10.0**power
+        for power in range(first - first % stride, last + 1, stride)
+        for factor in factors
+    ]
     return [value for value in values if low <= value <= high]
 
 
