@@ -28,7 +28,7 @@ PACKAGES = (
     "opencv-python-headless",
     "scikit-image",
 )
-OPTIONAL = {"distributed": "dask", "matplotlib": "eval"}
+OPTIONAL = {"distributed": "dask"}
 
 
 def examine() -> dict[str, Any]:

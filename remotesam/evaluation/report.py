@@ -9,8 +9,7 @@ from pathlib import Path
 from remotesam._version import __version__
 from remotesam.evaluation.evaluate import Evaluation
 from remotesam.evaluation.scoring import BoxScores, LabelScores, ObjectScores
-from remotesam.report import html
-from remotesam.report.html import is_figure
+from remotesam.report.templates import jpeg_uri, numeric_columns, render
 
 Rows = list[list[str]]
 
@@ -94,7 +93,7 @@ def plain(value: float) -> str:
 def markdown(rows: Rows) -> str:
     """A Markdown table whose columns line up in a terminal too: names left, figures right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    named = [not all(is_figure(row[column]) for row in rows[1:]) for column in range(len(widths))]
+    named = [not numeric for numeric in numeric_columns(rows)]
 
     def line(cells: list[str]) -> str:
         aligned = (
@@ -112,18 +111,16 @@ def markdown(rows: Rows) -> str:
 def evaluation_report(evaluation: Evaluation) -> str:
     """The page as text."""
     classes = class_rows(evaluation.scores)
-    parts = [
-        *(html.alert(note) for note in evaluation.notes),
-        html.heading("Scores"),
-        html.table(score_rows(evaluation.scores)),
-    ]
-    if len(classes) > 1:
-        parts += [html.heading("By class of the reference"), html.table(classes)]
-    if evaluation.picture is not None:
-        text = "Reference outlines on the image, beside the segments in random colours"
-        parts += [html.heading("Reference and segments"), html.picture(evaluation.picture, text)]
-    name = f"{Path(evaluation.segments).name} judged by {Path(evaluation.reference).name}"
     lead = f"compared on {evaluation.width} × {evaluation.height} px"
     if evaluation.background:
         lead += " · what is in no reference object is a class of its own"
-    return html.page(name, lead, parts, f"remotesam {__version__} · formulas: docs/evaluation.md")
+    return render(
+        "evaluation/report.html",
+        title=f"{Path(evaluation.segments).name} judged by {Path(evaluation.reference).name}",
+        lead=lead,
+        foot=f"remotesam {__version__} · formulas: docs/evaluation.md",
+        notes=evaluation.notes,
+        scores=score_rows(evaluation.scores),
+        classes=classes if len(classes) > 1 else None,
+        picture=None if evaluation.picture is None else jpeg_uri(evaluation.picture),
+    )

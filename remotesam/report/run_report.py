@@ -16,9 +16,9 @@ from remotesam.errors import OutputError
 from remotesam.events import duration
 from remotesam.files import write_whole
 from remotesam.raster.protocol import Raster
-from remotesam.report import html
 from remotesam.report.overlay import beside, overlay, stacks
-from remotesam.report.plots import bar_plot, histogram, line_plot
+from remotesam.report.plots import Plot, bar_plot, histogram, line_plot
+from remotesam.report.templates import jpeg_uri, render
 from remotesam.windows import Window
 
 ReadWindow = Callable[[Window, tuple[int, int]], NDArray[Any]]
@@ -179,27 +179,23 @@ def html_report(facts: RunFacts, image: ReadWindow, labels: ReadWindow, path: st
         path: the file to write.
 
     Raises:
-        ConfigError: matplotlib is not installed.
         OutputError: the file cannot be written.
     """
-    both = _both(image, labels, facts.height, facts.width, MAX_SIDE)
     name = Path(facts.raster).name
-    parts = [
-        html.figures(_key_figures(facts)),
-        *(html.alert(text) for text in facts.warnings),
-        *(html.alert(f"Tile {tile} failed: {reason}") for tile, reason in facts.failures),
-        html.heading("Overview"),
-        html.picture(both, f"{name} beside its segments in random colours"),
-        html.heading("Passes and segments"),
-        html.plots(_plots(facts)),
-        *([html.heading("Largest segments"), html.table(_largest(facts))] if len(facts.segment_id) else []),
-        html.heading("Time"),
-        html.table([["stage", "seconds"], *([stage, f"{s:.1f}"] for stage, s in facts.stages.items())]),
-        html.heading("Settings"),
-        html.table([["setting", "value"], *([key, value] for key, value in facts.settings.items())]),
-    ]
-    lead = f"{facts.width} × {facts.height} px · {facts.crs or 'pixel coordinates'} · model {facts.model}"
-    text = html.page(f"Segments of {name}", lead, parts, f"remotesam {facts.version} · {facts.raster}")
+    text = render(
+        "report/run_report.html",
+        title=f"Segments of {name}",
+        lead=f"{facts.width} × {facts.height} px · {facts.crs or 'pixel coordinates'} · model {facts.model}",
+        foot=f"remotesam {facts.version} · {facts.raster}",
+        figures=_key_figures(facts),
+        alerts=[*facts.warnings, *(f"Tile {tile} failed: {reason}" for tile, reason in facts.failures)],
+        picture=jpeg_uri(_both(image, labels, facts.height, facts.width, MAX_SIDE)),
+        picture_text=f"{name} beside its segments in random colours",
+        plots=_plots(facts),
+        largest=_largest(facts) if len(facts.segment_id) else None,
+        times=[("stage", "seconds"), *((stage, f"{s:.1f}") for stage, s in facts.stages.items())],
+        settings=[("setting", "value"), *facts.settings.items()],
+    )
     write_whole(text.encode(), Path(path))
 
 
@@ -215,7 +211,7 @@ def _key_figures(facts: RunFacts) -> list[tuple[str, str]]:
     ]
 
 
-def _plots(facts: RunFacts) -> list[str]:
+def _plots(facts: RunFacts) -> list[Plot]:
     steps = [one.index for one in facts.passes]
     thresholds = {
         "predicted IoU": [one.iou_threshold for one in facts.passes],

@@ -1,7 +1,6 @@
 """Preview pictures and HTML reports: what they show, that they are whole, that they need no network."""
 
 import re
-from html.parser import HTMLParser
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ from remotesam.raster.reader import open_raster
 from remotesam.report.overlay import colours, outlines, overlay
 from remotesam.report.run_report import PassFacts, RunFacts, html_report, image_reader, preview, shrunk
 from remotesam.windows import Window
+from tests.pages import HOSTILE, Page, assert_closed
 
 
 def facts(**changes):
@@ -40,21 +40,6 @@ def quarters(window, shape):
 
 def grey(window, shape):
     return np.repeat((quarters(window, shape) * 60 + 40).astype(np.uint8)[..., None], 3, axis=2)
-
-
-class Text(HTMLParser):
-    """The words of a page, and the addresses that it would load."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.words, self.links = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def test_colours_are_stable_and_neighbours_differ():
@@ -143,9 +128,7 @@ def test_report_says_everything_and_loads_nothing(tmp_path):
         settings={"tile_size": "1000", "evil": "<script>alert(1)</script>"},
     )
     html_report(said, grey, quarters, path)
-    page = path.read_text()
-    text = Text(page)
-    words = " ".join(text.words)
+    page = Page(path.read_text(encoding="utf-8"))
     for part in (
         *(
             "ortho.tif",
@@ -158,17 +141,41 @@ def test_report_says_everything_and_loads_nothing(tmp_path):
         ),
         *("<script>alert(1)</script>", "Coverage, % of valid pixels", "Segments by score"),
     ):
-        assert part in words
-    assert "<script" not in page
-    assert page.count("<svg") == 6
-    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in text.links)
-    assert not re.search(r"url\((?!#)|@import", page)
+        assert part in page.text
+    names = [name for name, _ in page.elements]
+    assert names.count("svg") == 6
+    assert "script" not in names
+    assert_closed(page)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_comes_from_files_stays_text(tmp_path, text):
+    pages = []
+    for said in (text, "harmless"):
+        path = tmp_path / "r.html"
+        told = facts(
+            raster=f"folder/{said.replace('/', '∕')}.tif",
+            crs=said,
+            model=said,
+            version=said,
+            area_unit=said,
+            warnings=[said],
+            failures=[(said, said)],
+            stages={said: 1.0},
+            settings={said: said},
+        )
+        html_report(told, grey, quarters, path)
+        pages.append(Page(path.read_text(encoding="utf-8")))
+    hostile, harmless = pages
+    assert hostile.elements == harmless.elements
+    assert hostile.text.replace("∕", "/").count(text) == harmless.text.count("harmless")
+    assert_closed(hostile)
 
 
 def test_report_of_a_run_that_found_nothing(tmp_path):
     path = tmp_path / "r.html"
     html_report(facts(count=0, passes=[], coverage=0.0), grey, lambda w, s: np.zeros(s, int), path)
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     assert "0.0 %" in page
     assert page.count("<svg") == 2
     assert "Largest segments" not in page
@@ -177,7 +184,8 @@ def test_report_of_a_run_that_found_nothing(tmp_path):
 def test_the_largest_segments_come_first(tmp_path):
     path = tmp_path / "r.html"
     html_report(facts(count=40, area=np.arange(1.0, 41)), grey, quarters, path)
-    rows = re.findall(r'<tr><td class="number">(\d+)</td><td class="number">(\d+)</td>', path.read_text())
+    page = path.read_text(encoding="utf-8")
+    rows = re.findall(r'<tr><td class="number">(\d+)</td><td class="number">(\d+)</td>', page)
     assert [int(area) for _, area in rows] == list(range(40, 30, -1))
     assert rows[0][0] == "40"
 

@@ -1,42 +1,8 @@
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Panorama segments</title>
-<style>
-  :root { color-scheme: dark; font: 14px/1.45 system-ui, sans-serif; }
-  body { margin: 0; background: #111; color: #eee; overflow: hidden; }
-  canvas { display: block; width: 100vw; height: 100vh; cursor: grab; touch-action: none; outline: none; }
-  canvas.dragging { cursor: grabbing; }
-  .panel { position: fixed; background: #161616d9; border-radius: 8px; padding: 10px 12px; }
-  #controls { left: 12px; bottom: 12px; display: flex; gap: 14px; align-items: center; }
-  #details { right: 12px; top: 12px; max-width: 300px; }
-  #details[hidden] { display: none; }
-  #details table { border-collapse: collapse; }
-  #details td { padding: 1px 0; vertical-align: top; }
-  #details td:first-child { color: #aaa; padding-right: 12px; }
-  #details td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
-  #title { left: 12px; top: 12px; }
-  label { display: flex; gap: 6px; align-items: center; }
-  a { color: #9cf; }
-</style>
-<canvas id="view" tabindex="0" aria-label="Panorama; drag or use the arrow keys to look around"></canvas>
-<div id="title" class="panel"></div>
-<div id="controls" class="panel">
-  <label>Fill <input id="fill" type="range" min="0" max="100" value="35"></label>
-  <label><input id="lines" type="checkbox" checked> Outlines</label>
-  <span id="where"></span>
-</div>
-<div id="details" class="panel" hidden></div>
-<script type="application/json" id="scene">/*SCENE*/</script>
-<script>
 "use strict";
 const scene = JSON.parse(document.getElementById("scene").textContent);
 const canvas = document.getElementById("view");
 const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
-const title = document.getElementById("title");
-title.textContent = scene.name + " · " + scene.objects.length + " segments";
-if (!gl) title.textContent = "This page needs WebGL 2.";
+if (!gl) document.getElementById("title").textContent = "This page needs WebGL 2.";
 
 const vertexSource = `#version 300 es
 in vec2 corner; out vec2 at;
@@ -242,5 +208,3 @@ image.onload = () => {
   document.body.dataset.ready = "true";
 };
 image.src = scene.picture;
-</script>
-</html>
