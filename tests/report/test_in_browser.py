@@ -45,9 +45,10 @@ def test_each_of_escaping_and_policy_is_enough(report, tmp_path):
     assert f"<h1>Segments of {escaped}</h1>" in page
     unescaped = page.replace(f"<h1>Segments of {escaped}</h1>", f"<h1>Segments of {NAME}</h1>")
     titles = {}
-    for kind, text in {"escaping": page, "policy": unescaped, "neither": unescaped}.items():
+    for kind, source in {"escaping": page, "policy": unescaped, "neither": unescaped}.items():
+        text = source
         if kind != "policy":
-            text = text.replace('http-equiv="Content-Security-Policy"', 'name="no-policy"')
+            text = source.replace('http-equiv="Content-Security-Policy"', 'name="no-policy"')
         path = tmp_path / kind / "page.html"
         path.parent.mkdir()
         path.write_text(text, encoding="utf-8")
