@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from remotesam.grouping import last_of_run, run_starts
 from remotesam.polygons.seam_vertices import SEAM_VERTICES
 from remotesam.polygons.tile_polygons import Parts
 
@@ -106,11 +107,10 @@ def _verdicts(seams: list[NDArray[np.void]]) -> NDArray[np.void]:
     key = _key(every["x"], every["y"])
     order = np.argsort(key, kind="stable")
     every, key = every[order], key[order]
-    first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.empty(0, np.intp)
+    first = run_starts(key)
     points = every[first]
-    if len(points):
-        points["low"] = np.maximum.reduceat(every["low"], first)
-        points["high"] = np.minimum.reduceat(every["high"], first)
+    points["low"] = np.maximum.reduceat(every["low"], first)
+    points["high"] = np.minimum.reduceat(every["high"], first)
     return points
 
 
@@ -119,7 +119,7 @@ def _without_seam_points(geometries: NDArray[np.object_], points: NDArray[np.voi
     parts, part_owner = shapely.get_parts(geometries, return_index=True)
     rings, ring_owner = shapely.get_rings(parts, return_index=True)
     vertices, ring_of = shapely.get_coordinates(rings, return_index=True)
-    last = np.append(ring_of[1:] != ring_of[:-1], True)
+    last = last_of_run(ring_of)
     vertices, ring_of = vertices[~last], ring_of[~last]
     needed = _needed(vertices, ring_of, points)
     vertices, ring_of = vertices[needed], ring_of[needed]
@@ -213,7 +213,7 @@ def _crossings(
 def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """For each vertex of open rings the index of the one before and the one after it."""
     n = len(ring_of)
-    first = np.flatnonzero(np.append(True, ring_of[1:] != ring_of[:-1]))
+    first = run_starts(ring_of)
     stop = np.append(first[1:], n)
     before, after = np.arange(-1, n - 1), np.arange(1, n + 1)
     before[first], after[stop - 1] = stop - 1, first
