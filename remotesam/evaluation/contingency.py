@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.grouping import group_sum, run_starts
+
 Ints = NDArray[np.int64]
 
 _PENDING = 4_000_000
@@ -120,8 +122,8 @@ class _KeyCounts:
         flat = keys.ravel() if counted.all() else keys[counted]
         if not flat.size:
             return
-        starts, lengths = runs(flat)
-        unique, pixels = _group(flat[starts], lengths)
+        starts = run_starts(flat)
+        unique, pixels = group_sum(flat[starts], np.diff(starts, append=flat.size))
         self._keys.append(unique)
         self._pixels.append(pixels)
         self._pending += len(unique)
@@ -130,7 +132,7 @@ class _KeyCounts:
 
     def _sum(self) -> None:
         if len(self._keys) > 1:
-            keys, pixels = _group(np.concatenate(self._keys), np.concatenate(self._pixels))
+            keys, pixels = group_sum(np.concatenate(self._keys), np.concatenate(self._pixels))
             self._keys, self._pixels = [keys], [pixels]
         self._pending = 0
 
@@ -143,31 +145,13 @@ class _KeyCounts:
         return (keys >> np.uint64(32)).astype(np.int64), (keys & _LOW).astype(np.int64), self._pixels[0]
 
 
-def runs(flat: NDArray[np.generic]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Starts and lengths of the runs of equal values in a vector.
-
-    Label maps have far fewer runs than pixels, so everything that sorts works on runs.
-    """
-    if not flat.size:
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    return starts, np.diff(starts, append=flat.size)
-
-
 def compact(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
     """The ids of a map, ascending, and the map (same shape, int32) of indices into them."""
     flat = labels.ravel()
-    starts, lengths = runs(flat)
+    starts = run_starts(flat)
     ids, index = np.unique(flat[starts], return_inverse=True)
+    lengths = np.diff(starts, append=flat.size)
     return ids, np.repeat(index.astype(np.int32), lengths).reshape(labels.shape)
-
-
-def _group(keys: NDArray[np.uint64], weights: NDArray[np.integer]) -> tuple[NDArray[np.uint64], Ints]:
-    """Unique keys, ascending, and the sum of the weights of each."""
-    order = np.argsort(keys, kind="stable")
-    keys, weights = keys[order], weights[order]
-    starts, _ = runs(keys)
-    return keys[starts], np.add.reduceat(weights.astype(np.int64), starts)
 
 
 def _sums(ids: Ints, pixels: Ints) -> tuple[Ints, Ints]:
@@ -183,7 +167,5 @@ def _pairs(reference: Ints, segment: Ints, pixels: Ints) -> tuple[Ints, Ints, In
     """Pairs of two ids above 0 with their pixels, sorted by reference, then by segment."""
     inside = (reference > 0) & (segment > 0)
     keys = reference[inside].astype(np.uint64) << np.uint64(32) | segment[inside].astype(np.uint64)
-    if not keys.size:
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
-    unique, total = _group(keys, pixels[inside])
+    unique, total = group_sum(keys, pixels[inside])
     return (unique >> np.uint64(32)).astype(np.int64), (unique & _LOW).astype(np.int64), total

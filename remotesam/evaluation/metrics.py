@@ -16,7 +16,8 @@ import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
-from remotesam.evaluation.contingency import Ints, PairTable, runs
+from remotesam.evaluation.contingency import Ints, PairTable
+from remotesam.grouping import run_starts
 
 Floats = NDArray[np.float64]
 
@@ -208,7 +209,7 @@ def label_boxes(labels: NDArray[np.uint32], row: int, col: int) -> Ints:
     """
     flat, width = labels.ravel(), labels.shape[1]
     # A run must end with its row.
-    starts = np.union1d(runs(flat)[0], np.arange(0, flat.size, max(width, 1)))
+    starts = np.union1d(run_starts(flat), np.arange(0, flat.size, max(width, 1)))
     lengths = np.diff(starts, append=flat.size)
     starts, lengths = starts[flat[starts] > 0], lengths[flat[starts] > 0]
     y, x = starts // max(width, 1) + row, starts % max(width, 1) + col
@@ -220,7 +221,7 @@ def merge_boxes(boxes: Ints) -> Ints:
     if not len(boxes):
         return np.empty((0, 5), np.int64)
     boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
-    starts, _ = runs(boxes[:, 0])
+    starts = run_starts(boxes[:, 0])
     low = np.minimum.reduceat(boxes[:, :3], starts)
     high = np.maximum.reduceat(boxes[:, 3:], starts)
     return np.concatenate([low, high], axis=1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from remotesam.grouping import first_of_run, run_starts
 from remotesam.merge.joins import JoinKind, Joins
 
 Ints = NDArray[np.int64]
@@ -227,9 +228,7 @@ def _positions(keys: Ints, offsets: Ints) -> Ints:
 def _distinct(values: Ints) -> Ints:
     """Sorted values without repetition; `np.unique` hashes, which takes many times as long for millions."""
     ascending = np.sort(values)
-    is_first = np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)]
-    once: NDArray[np.int64] = ascending[is_first]
-    return once
+    return ascending[first_of_run(ascending)]
 
 
 def _numbered(first: Ints, second: Ints) -> tuple[Ints, Ints, Ints]:
@@ -237,7 +236,7 @@ def _numbered(first: Ints, second: Ints) -> tuple[Ints, Ints, Ints]:
     ends = np.concatenate([first, second])
     order = np.argsort(ends, kind="stable")
     ascending = ends[order]
-    new = np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ends)]
+    new = first_of_run(ascending)
     place = np.empty(len(ends), np.int64)
     place[order] = np.cumsum(new) - 1
     return ascending[new], place[: len(first)], place[len(first) :]
@@ -331,10 +330,10 @@ def _long(joined: Ints, root: Ints, offsets: Ints, max_span: int) -> tuple[LongC
     """Components with segments in more than `max_span` tiles."""
     order = np.argsort(root, kind="stable")
     whole, tile = root[order], _tiles(joined, offsets)[order]
-    heads = np.flatnonzero(np.concatenate([[True], whole[1:] != whole[:-1]])[: len(whole)])
-    new_tile = np.concatenate([[True], (whole[1:] != whole[:-1]) | (tile[1:] != tile[:-1])])[: len(whole)]
+    heads = run_starts(whole)
+    new_tile = first_of_run(whole, tile)
     segments = np.diff(heads, append=len(whole))
-    spans = np.add.reduceat(new_tile.astype(np.int64), heads) if len(heads) else heads
+    spans = np.add.reduceat(new_tile.astype(np.int64), heads)
     return tuple(
         LongComponent(key=_key(int(whole[heads[k]]), offsets), tiles=int(spans[k]), segments=int(segments[k]))
         for k in np.flatnonzero(spans > max_span)

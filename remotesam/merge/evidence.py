@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.grid import Tile
+from remotesam.grouping import group_sum, run_starts
 from remotesam.windows import Window
 
 _LOW = np.int64(2**32 - 1)
@@ -70,10 +71,8 @@ def strip_evidence(
     if a.shape != b.shape or (weights is not None and weights.shape != a.shape):
         raise ValueError(f"strip of shapes {a.shape} and {b.shape}: both tiles must show the same pixels")
     keys = (a.astype(np.int64) << 32 | b).ravel()
-    if not keys.size:
-        return _evidence(keys, np.empty(0))
     # Labels come in runs: sorting run heads instead of pixels is what makes this fast.
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    starts = run_starts(keys)
     if weights is None:
         amounts = np.diff(starts, append=keys.size).astype(np.float64)
     else:
@@ -139,11 +138,7 @@ def border_contacts(
 
 def _evidence(keys: NDArray[np.int64], amounts: NDArray[np.float64]) -> Evidence:
     """Sum amounts per pair and per label; keys are `a << 32 | b`, in any order and repeated."""
-    order = np.argsort(keys, kind="stable")
-    keys, amounts = keys[order], amounts[order]
-    heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if keys.size else np.empty(0, int)
-    keys = keys[heads]
-    amounts = np.add.reduceat(amounts, heads) if keys.size else amounts
+    keys, amounts = group_sum(keys, amounts)
     label_a, label_b = keys >> 32, keys & _LOW
     area_a = np.bincount(label_a, amounts, 1)
     area_b = np.bincount(label_b, amounts, 1)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.grouping import first_of_run
 from remotesam.merge.evidence import Evidence
 
 Strategy = Literal["overlap", "best-match", "mutual-best", "min-contact", "naive", "none"]
@@ -177,7 +178,7 @@ def _is_best(
     order = np.lexsort((partners, -area, -score, labels))
     ranked = labels[order]
     best = np.zeros(len(labels), np.bool_)
-    best[order[np.concatenate([[True], ranked[1:] != ranked[:-1]])[: len(order)]]] = True
+    best[order[first_of_run(ranked)]] = True
     return best
 
 

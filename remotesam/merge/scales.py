@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.grouping import first_of_run, group_sum, run_starts
+
 Ints = NDArray[np.int64]
 
 COARSE, FINE = 1, 2
@@ -140,11 +142,9 @@ def pair_statistics(
     if coarse.shape != fine.shape or image.shape != (*coarse.shape, 3):
         raise ValueError(f"windows of shapes {coarse.shape}, {fine.shape} and {image.shape} are not the same")
     keys = (coarse.astype(np.int64) << 32 | fine).ravel()
-    if not keys.size:
-        return PairStatistics.merge([])
     colours = image.reshape(-1, 3).astype(np.int64)
     values = np.column_stack([np.ones(len(keys), np.int64), colours, (colours * colours).sum(axis=1)])
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    starts = run_starts(keys)
     labelled = keys[starts] != 0
     return _grouped(keys[starts][labelled], np.add.reduceat(values, starts, axis=0)[labelled])
 
@@ -224,7 +224,7 @@ class _Inner:
         s = statistics
         rows = np.lexsort((s.coarse, -s.pixels, s.fine))
         rows = rows[s.fine[rows] > 0]
-        rows = rows[np.concatenate([[True], s.fine[rows][1:] != s.fine[rows][:-1]])[: len(rows)]]
+        rows = rows[first_of_run(s.fine[rows])]
         fine, home = s.fine[rows], s.coarse[rows]
         whole = np.bincount(s.fine, s.pixels, n_fine + 1)[fine]
         inside = (home > 0) & (s.pixels[rows] >= rule.inside * whole)
@@ -303,11 +303,7 @@ def _contribution(pixels: Ints, offered: int) -> Contribution:
 
 def _grouped(keys: Ints, values: Ints) -> PairStatistics:
     """Sum the rows (pixels, three sums, squares) of equal keys `coarse << 32 | fine`."""
-    order = np.argsort(keys, kind="stable")
-    keys, values = keys[order], values[order]
-    if len(keys):
-        heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-        keys, values = keys[heads], np.add.reduceat(values, heads, axis=0)
+    keys, values = group_sum(keys, values)
     return PairStatistics(
         coarse=keys >> 32,
         fine=keys & np.int64(2**32 - 1),

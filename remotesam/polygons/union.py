@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from remotesam.grouping import last_of_run
 from remotesam.polygons.tile_polygons import Parts
 
 
@@ -106,7 +107,7 @@ def _straightened(geometries: NDArray[np.object_], seams: NDArray[np.void]) -> N
     parts, part_owner = shapely.get_parts(geometries, return_index=True)
     rings, ring_owner = shapely.get_rings(parts, return_index=True)
     vertices, ring_of = shapely.get_coordinates(rings, return_index=True)
-    last = np.append(ring_of[1:] != ring_of[:-1], True)
+    last = last_of_run(ring_of)
     vertices, ring_of = vertices[~last], ring_of[~last]
     needed = _needed(vertices, ring_of, seams)
     vertices, ring_of = vertices[needed], ring_of[needed]
@@ -142,7 +143,7 @@ def _needed(
 def _ring_neighbours(ring_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """For each vertex of open rings the index of the one before and the one after it."""
     n = len(ring_of)
-    first = np.flatnonzero(np.append(True, ring_of[1:] != ring_of[:-1]))
+    first = run_starts(ring_of)
     stop = np.append(first[1:], n)
     before, after = np.arange(-1, n - 1), np.arange(1, n + 1)
     before[first], after[stop - 1] = stop - 1, first

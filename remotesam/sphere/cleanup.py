@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.grouping import first_of_run
 from remotesam.merge.fragments import SmallSegments, decide
 from remotesam.sphere.run_lengths import Runs
 
@@ -67,7 +68,7 @@ def _cut_off(
 ) -> NDArray[np.int64]:
     """Names of the removed pieces that are not the largest piece of their object."""
     order = np.lexsort((np.arange(len(label)), -area, label))
-    first = np.append(True, label[order][1:] != label[order][:-1])
+    first = first_of_run(label[order])
     main = np.zeros(len(label), np.bool_)
     main[order[first]] = True
     return removed[~main[removed - 1]]
@@ -83,7 +84,7 @@ def _largest_neighbours(
     rows = touching[np.isin(touching[:, 0], slivers) & (final[touching[:, 1]] > 0)]
     order = np.lexsort((rows[:, 1], -area[rows[:, 1]], rows[:, 0]))
     rows = rows[order]
-    first = np.append(True, rows[1:, 0] != rows[:-1, 0])[: len(rows)]
+    first = first_of_run(rows[:, 0])
     return [(int(sliver), int(host)) for sliver, host in rows[first]]
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from remotesam.grouping import first_of_run
+
 Geometries = NDArray[np.object_]
 
 
@@ -40,7 +42,7 @@ def areas_sr(geometries: Geometries) -> NDArray[np.float64]:
     middle, half = (phi[1:] + phi[:-1]) / 2, (phi[1:] - phi[:-1]) / 2
     steps = -(lam[1:] - lam[:-1]) * np.sin(middle) * np.sinc(half / math.pi)
     ring_area = np.abs(np.bincount(point_of[1:][inside], steps[inside], minlength=len(rings)))
-    outer = np.append(True, ring_of[1:] != ring_of[:-1])
+    outer = first_of_run(ring_of)
     signed = np.where(outer, ring_area, -ring_area)
     return np.bincount(part_of[ring_of], signed, minlength=len(geometries)).astype(np.float64)
 

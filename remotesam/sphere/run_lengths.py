@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from remotesam.grouping import last_of_run
 from remotesam.sphere.equirect import Equirect
 
 BLOCK_ROWS = 256
@@ -95,8 +96,7 @@ def find_runs(labels: NDArray[np.int32], grid: Equirect) -> Runs:
     last_row: Ints | None = None
     for top in range(0, height, BLOCK_ROWS):
         block = labels[top : top + BLOCK_ROWS]
-        begins = np.ones(block.shape, bool)
-        np.not_equal(block[:, 1:], block[:, :-1], out=begins[:, 1:])
+        begins = _begins(block)
         number = np.cumsum(begins.ravel(), dtype=np.int64).reshape(block.shape) + (first - 1)
         rows, cols = np.nonzero(begins)
         parts.append(((rows + top).astype(np.int32), cols.astype(np.int32)))
@@ -108,7 +108,7 @@ def find_runs(labels: NDArray[np.int32], grid: Equirect) -> Runs:
         first = int(number[-1, -1]) + 1
         last_row = number[-1:]
     row, start = (np.concatenate([part[axis] for part in parts]) for axis in (0, 1))
-    ends_row = np.append(row[1:] != row[:-1], True)
+    ends_row = last_of_run(row)
     stop = np.where(ends_row, width, np.append(start[1:], width)).astype(np.int32)
     beside = np.flatnonzero(~ends_row)
     edges.append(np.stack([beside, beside + 1], axis=1))
@@ -120,7 +120,7 @@ def find_runs(labels: NDArray[np.int32], grid: Equirect) -> Runs:
     return Runs(grid, row, start, stop, label, unique[unique[:, 0] != unique[:, 1]])
 
 
-def _begins(number: Ints) -> NDArray[np.bool_]:
+def _begins(number: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
     begins = np.ones(number.shape, bool)
     np.not_equal(number[:, 1:], number[:, :-1], out=begins[:, 1:])
     return begins

@@ -10,6 +10,8 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+from remotesam.grouping import first_of_run
+
 Floats = NDArray[np.float64]
 
 DISTORTION = 0.01
@@ -90,7 +92,7 @@ def _on_ellipsoid(geometries: NDArray[np.object_], crs: pyproj.CRS) -> tuple[Flo
     around = np.abs(np.bincount(ring_of, turn, minlength=len(rings))) > np.pi
     cap = 2 * np.pi * _authalic(np.array(np.pi / 2), geod.es)
     ring_area = np.where(around, cap - np.abs(swept), np.abs(swept)) * geod.a**2 / 2
-    outer = np.append(True, ring_part[1:] != ring_part[:-1])
+    outer = first_of_run(ring_part)
     owner = part_of[ring_part]
     area = np.bincount(owner, np.where(outer, ring_area, -ring_area), minlength=len(geometries))
     return area.astype(float), np.bincount(owner[ring_of], length, minlength=len(geometries)).astype(float)

@@ -10,7 +10,7 @@ from skimage.metrics import contingency_table
 
 from remotesam.evaluation import scoring
 from remotesam.evaluation.boundary import BoundaryCounter
-from remotesam.evaluation.contingency import PairCounter, compact, runs
+from remotesam.evaluation.contingency import PairCounter, compact
 from remotesam.evaluation.label_sources import ArrayLabels
 from remotesam.evaluation.metrics import (
     LEAST_RUN,
@@ -53,10 +53,7 @@ def blobs(seed, count, shape):
 # Contingency
 
 
-def test_runs_and_compact_describe_the_vector():
-    starts, lengths = runs(np.array([4, 4, 1, 1, 1, 4]))
-    assert starts.tolist() == [0, 2, 5]
-    assert lengths.tolist() == [2, 3, 1]
+def test_compact_describes_the_map():
     ids, index = compact(np.array([[7, 7, 2], [2, 9, 9]], np.uint32))
     assert ids.tolist() == [2, 7, 9]
     assert index.tolist() == [[1, 1, 0], [0, 2, 2]]
