@@ -19,7 +19,6 @@ import argparse
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import geopandas
 import numpy as np
@@ -29,12 +28,13 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from remotesam.choices import STRATEGIES
 from remotesam.config import make_config
 from remotesam.evaluation.metrics import LEAST_RUN, seam_count
 from remotesam.grid import Tile, TileGrid, strip
 from remotesam.merge.components import Components, Edges, components
 from remotesam.merge.evidence import contact_evidence, facing_lines, strip_evidence
-from remotesam.merge.joins import ContactStrategy, Joins, MatchRule, Strategy, join_contact, join_overlap
+from remotesam.merge.joins import Joins, MatchRule, Pair, Rule, join_overlap
 from remotesam.run.job import TileJob, open_for
 from remotesam.run.layout import labels_name, segments_name
 from remotesam.run.records import UnitSummary
@@ -128,39 +128,43 @@ def regions(chip: NDArray[np.integer]) -> Labels:
 
 
 def join_tiles(
-    seen: list[SeenTile], grid: TileGrid, strategy: Strategy = "overlap", rule: MatchRule | None = None
+    seen: list[SeenTile], grid: TileGrid, strategy: str = "overlap", rule: MatchRule | None = None
 ) -> Components:
     """Compare all neighbours and follow the joins."""
     edges = []
     for one in seen:
         for neighbour in grid.neighbours(one.tile.index):
             joins = join_pair(one, seen[neighbour.index], strategy, rule)
-            if joins is not None:
-                edges.append(Edges.of(joins, one.tile.index, neighbour.index))
+            edges.append(Edges.of(joins, one.tile.index, neighbour.index))
     return components([tile.n_core for tile in seen], Edges.concatenate(edges))
 
 
-def join_pair(one: SeenTile, other: SeenTile, strategy: Strategy, rule: MatchRule | None) -> Joins | None:
-    """The joins of two neighbours; None when the strategy does not look at such a pair."""
-    lines = facing_lines(one.tile, other.tile)
-    if strategy == "overlap":
-        windows = strip(one.tile, other.tile)
-        if not windows:
-            return None
-        a, b = (np.concatenate([tile.look(window).ravel() for window in windows]) for tile in (one, other))
-        areas = [np.bincount(tile.labels.ravel())[1:] for tile in (one, other)]
-        return join_overlap(
-            strip_evidence(a, b),
-            *areas,
-            n_core_a=one.n_core,
-            n_core_b=other.n_core,
-            contacts=contact_evidence(one.look(lines[0]), other.look(lines[1])) if lines else None,
-            at_corner=lines is None,
-            rule=rule,
+def join_pair(one: SeenTile, other: SeenTile, name: str, thresholds: MatchRule | None) -> Joins:
+    """The joins of two neighbours by a strategy, with other thresholds where it has any."""
+    strategy, lines, windows = (
+        STRATEGIES[name],
+        facing_lines(one.tile, other.tile),
+        strip(one.tile, other.tile),
+    )
+    seen = contacts = None
+    if "strip" in strategy.evidence and windows:
+        seen = strip_evidence(
+            *(np.concatenate([tile.look(window).ravel() for window in windows]) for tile in (one, other))
         )
-    if lines is None or strategy not in get_args(ContactStrategy):
-        return None
-    return join_contact(contact_evidence(one.look(lines[0]), other.look(lines[1])), strategy)
+    if "contacts" in strategy.evidence and lines is not None:
+        contacts = contact_evidence(one.look(lines[0]), other.look(lines[1]))
+    areas = [np.bincount(tile.labels.ravel())[1:] for tile in (one, other)]
+    pair = Pair(
+        strip=seen,
+        contacts=contacts,
+        chip_area_a=areas[0],
+        chip_area_b=areas[1],
+        n_core_a=one.n_core,
+        n_core_b=other.n_core,
+        at_corner=lines is None,
+    )
+    rule: Rule = strategy.load()
+    return rule(pair) if thresholds is None or name != "overlap" else join_overlap(pair, thresholds)
 
 
 def assemble(seen: list[SeenTile], grid: TileGrid, joined: Components) -> NDArray[np.int64]:
@@ -186,7 +190,7 @@ def scores(case: Case, seed: int, rule: MatchRule | None = None) -> dict[str, tu
     grid = TileGrid(case.size, case.size, case.tile_size, case.padding)
     seen = [see(truth, tile, case, rng) for tile in grid]
     result = {}
-    for strategy in get_args(Strategy):
+    for strategy in STRATEGIES:
         joined = join_tiles(seen, grid, strategy, rule)
         final = assemble(seen, grid, joined)
         largest = np.bincount(final[final > 0]).max(initial=0) / final.size
@@ -266,7 +270,7 @@ def compare(seen: list[SeenTile], grid: TileGrid, truth: Labels | None) -> None:
     """Print what each strategy makes of given tiles; the IoU is that of objects of 200 px that tiles cut."""
     print(f"{len(seen)} tiles of {grid.tile_size} px, padding {grid.padding}")
     print(f"{'strategy':<14}{'segments':>9}{'largest':>9}{'seam rate':>11}{'refused':>9}{'mean IoU':>10}")
-    for strategy in get_args(Strategy):
+    for strategy in STRATEGIES:
         joined = join_tiles(seen, grid, strategy)
         final = assemble(seen, grid, joined)
         padded = np.pad(final.astype(np.uint32), LEAST_RUN)
@@ -338,7 +342,7 @@ def main() -> None:
     if options.run:
         compare_on_run(options.run, options.reference)
         return
-    strategies = get_args(Strategy)
+    strategies = STRATEGIES
     print("mean IoU, and largest segment's share of the scene in %")
     print(f"{'case':<40}" + "".join(f"{name:>18}" for name in strategies) + f"{'refused':>9}")
     held_out = replace(CASES[3], name="held-out: " + CASES[3].name)

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.sphere_scenes import SphereScene, mean_iou
+from remotesam.choices import STRATEGIES as MERGE
 from remotesam.merge.components import Edges, components
 from remotesam.merge.evidence import contact_evidence
-from remotesam.merge.joins import Joins, join_contact, join_overlap
+from remotesam.merge.joins import Joins, Pair, join_overlap
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
 from remotesam.sphere.mosaic import assemble
 from remotesam.sphere.ownership import owners_in_view
@@ -79,11 +80,13 @@ class ViewedScene:
                     views[one], view, self.labels[one], self.labels[other], self.owners[one]
                 )
                 joins = join_overlap(
-                    evidence,
-                    areas[one],
-                    areas[other],
-                    n_core_a=self.n_core[one],
-                    n_core_b=self.n_core[other],
+                    Pair(
+                        strip=evidence,
+                        chip_area_a=areas[one],
+                        chip_area_b=areas[other],
+                        n_core_a=self.n_core[one],
+                        n_core_b=self.n_core[other],
+                    )
                 )
                 found.append(Edges.of(joins, one, other))
                 labels, n_core = zip(*((self.labels[k], self.n_core[k]) for k in (one, other)), strict=True)
@@ -108,7 +111,7 @@ class ViewedScene:
         found = []
         for (one_index, other_index), pieces in lines.items():
             line = np.concatenate(pieces, axis=1)
-            joins: Joins = join_contact(contact_evidence(line[0], line[1]), strategy)
+            joins: Joins = MERGE[strategy].load()(Pair(contacts=contact_evidence(line[0], line[1])))
             found.append(Edges.of(joins, one_index, other_index))
         return Edges.concatenate(found)
 

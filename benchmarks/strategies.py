@@ -18,10 +18,11 @@ import geopandas
 import rasterio
 
 from benchmarks.quality import SCENES, cropped, machine, names_of, segment
+from remotesam.choices import STRATEGIES
 from remotesam.evaluation.evaluate import evaluate
 from remotesam.evaluation.report import markdown, percent
 
-STRATEGIES = ("overlap", "best-match", "mutual-best", "naive", "none")
+SHOWN = ("overlap", "best-match", "mutual-best", "naive", "none")
 TITLES = ("scene", "strategy", "segments", "largest %", "Det@0.5 %", "SS-Det@0.5 %", "mIoU %", "seam rate %")
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the scenes")
     parser.add_argument("--scenes", type=names_of(SCENES), default=list(SCENES), help="names, with commas")
-    parser.add_argument("--strategies", type=names_of(STRATEGIES), default=list(STRATEGIES))
+    parser.add_argument("--strategies", type=names_of(STRATEGIES), default=list(SHOWN))
     parser.add_argument("--model", default="nano-affinity")
     parser.add_argument("--tile-size", type=int, default=250, help="px")
     parser.add_argument("--crop", type=int, metavar="PX", help="only the top left of each image")

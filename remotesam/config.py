@@ -16,6 +16,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from remotesam.choices import OUTLINES, STRATEGIES, Choice
 from remotesam.errors import ConfigError
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -166,7 +167,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str | None, about("Address or file of a running Dask scheduler.", None, "tcp://…|FILE")
     ] = None
 
+    @classmethod
+    def choices(cls) -> dict[str, Mapping[str, Choice]]:
+        """The settings whose values are the names in a table, with that table."""
+        return {}
+
     def __post_init__(self) -> None:
+        for name, table in self.choices().items():
+            if getattr(self, name) not in table:
+                raise ValueError(f"setting '{name}': '{getattr(self, name)}' is none of {', '.join(table)}")
         if self.iou_end > self.iou_start:
             raise ValueError(f"iou_end {self.iou_end} lies above iou_start {self.iou_start}")
         if self.stability_end > self.stability_start:
@@ -198,21 +207,11 @@ class SegmentConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     padding: Annotated[NonNegative, about("Context around each core, in pixels.", "tiles")] = 50
 
     # Across tiles
-    merge: Annotated[
-        Literal["overlap", "best-match", "mutual-best", "min-contact", "naive", "none"],
-        about("How segments are joined across tile borders.", "match"),
-    ] = "overlap"
+    merge: Annotated[str, about("How segments are joined across tile borders.", "match")] = "overlap"
     min_contact: Annotated[Positive, about("Contact in pixels that `min-contact` asks for.", "match")] = 20
 
     # Vectors
-    outline: Annotated[
-        Literal["shared", "smooth", "regular"],
-        about(
-            "shared keeps neighbours on one border; smooth rounds outlines off and regular gives them right "
-            "angles, each on its own, so that neighbours may part or overlap.",
-            "write",
-        ),
-    ] = "shared"
+    outline: Annotated[str, about("What outlines look like.", "write")] = "shared"
     dst_crs: Annotated[
         str | None, about("CRS of the output; default is the raster's.", "write", "EPSG:…")
     ] = None
@@ -222,6 +221,11 @@ class SegmentConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     label_attributes: Annotated[
         bool, about("Add a raster attribute table to the label raster (one row per segment).")
     ] = False
+
+    @classmethod
+    def choices(cls) -> dict[str, Mapping[str, Choice]]:
+        """See `Settings.choices`."""
+        return {"merge": STRATEGIES, "outline": OUTLINES}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -252,9 +256,7 @@ class PanoramaConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 0.10
 
     # Across views
-    merge: Annotated[
-        Literal["overlap", "none"], about("How segments of neighbouring views are joined.", "match")
-    ] = "overlap"
+    merge: Annotated[str, about("How segments of neighbouring views are joined.", "match")] = "overlap"
 
     # Vectors
     coords: Annotated[
@@ -274,6 +276,11 @@ class PanoramaConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
         bool,
         about("The picture is a map of the earth without georeferencing: the result is in WGS 84.", "write"),
     ] = False
+
+    @classmethod
+    def choices(cls) -> dict[str, Mapping[str, Choice]]:
+        """See `Settings.choices`."""
+        return {"merge": {name: strategy for name, strategy in STRATEGIES.items() if strategy.views}}
 
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -394,8 +401,13 @@ def schema(kind: type[Settings] = SegmentConfig) -> dict[str, Any]:
     """
     whole = msgspec.json.schema(kind)
     definition: dict[str, Any] = whole["$defs"][kind.__name__]
+    properties = definition["properties"]
     for name in Settings.__struct_fields__:
-        definition["properties"][name]["x-shared"] = True
+        properties[name]["x-shared"] = True
+    for name, table in kind.choices().items():
+        helps = "; ".join(f"{choice.name} {choice.help}" for choice in table.values())
+        properties[name]["enum"] = list(table)
+        properties[name]["description"] = f"{properties[name]['description'].removesuffix('.')}: {helps}."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "remotesam settings",

@@ -1,107 +1,133 @@
-"""Attributes of whole segments from the rows of the tiles they were found in."""
+"""Attributes of whole segments from the rows of the units they were found in, by the rules of their table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from remotesam.attributes import Attribute, Merging, Shown, shown_in
 from remotesam.errors import StoreError
+from remotesam.grouping import first_of_run, run_starts
 
-_ROW = np.dtype(
-    [
-        ("area", "i8"),
-        ("score", "f8"),
-        ("stability", "f8"),
-        ("largest", "i8"),
-        ("pass", "i2"),
-        ("tile", "i8"),
-        ("tiles", "i4"),
-        ("touches_seam", "?"),
-    ]
-)
-"""`score` and `stability` are sums weighted by core pixels until the segment is complete."""
+_COMBINE: dict[Merging, np.ufunc] = {
+    Merging.SUM: np.add,
+    Merging.MEAN: np.add,
+    Merging.MIN: np.minimum,
+    Merging.MAX: np.maximum,
+    Merging.ANY: np.logical_or,
+}
+"""What makes one value of two. Means are sums weighted by owned pixels until the segment is complete."""
 
 
-@dataclass(slots=True)
 class Attributes:
-    """Gathers rows by final id, tile by tile; holds only ids that were not asked for yet."""
+    """Gathers rows by final id, unit by unit; holds only ids that were not asked for yet."""
 
-    scale: int
-    """Tile size of the run, px."""
-    _rows: dict[int, np.void] = field(default_factory=dict)
-
-    def add(self, tile: int, ids: NDArray[np.int64], table: pa.Table) -> None:
-        """Take the segments of a tile.
+    def __init__(self, result: Shown, known: Mapping[str, float] | None = None) -> None:
+        """Start without rows.
 
         Args:
-            tile: its index.
-            ids: (n,) final id of each label that owns core pixels, 0 = removed.
-            table: rows of those labels, as `owned_segments` gives them.
+            result: whose attributes to merge.
+            known: values that are the same for all segments, by the attribute's name.
         """
-        area = table["core_area"].to_numpy()
-        order = np.lexsort((np.arange(len(ids)), -area, ids))
-        order = order[(ids[order] > 0) & (area[order] > 0)]
-        if len(order) == 0:
-            return
-        ids, area = ids[order], area[order]
-        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
-        rows = np.zeros(len(starts), _ROW)
-        rows["area"] = np.add.reduceat(area, starts)
-        for name in ("score", "stability"):
-            rows[name] = np.add.reduceat(table[name].to_numpy()[order].astype(np.float64) * area, starts)
-        rows["largest"] = area[starts]
-        rows["pass"] = table["pass"].to_numpy()[order][starts]
-        rows["tile"], rows["tiles"] = tile, 1
-        rows["touches_seam"] = np.logical_or.reduceat(table["touches_seam"].to_numpy()[order], starts)
-        for key, row in zip(ids[starts].tolist(), rows, strict=True):
-            known = self._rows.get(key)
-            self._rows[key] = row.copy() if known is None else _merged(known, row)
+        self._known = dict(known or {})
+        self._merged = [(a, a.merging) for a in shown_in(result) if a.merging is not None]
+        values = np.dtype([(a.name, _gathered_as(a)) for a, _ in self._merged])
+        self._row = np.dtype([("id", "i8"), ("owned", "i8"), ("largest", "i8"), ("value", values)])
+        self._pieces: list[NDArray[np.void]] = [np.empty(0, self._row)]
+
+    def add(self, unit: int, ids: NDArray[np.int64], table: pa.Table) -> None:
+        """Take the segments of a unit.
+
+        Args:
+            unit: its index.
+            ids: (n,) final id of each label that owns pixels, 0 = removed.
+            table: rows of those labels, with the columns that units measure; `core_area` is what they own.
+        """
+        owned = table["core_area"].to_numpy()
+        order = np.lexsort((-owned, ids))
+        order = order[(ids[order] > 0) & (owned[order] > 0)]
+        ids, owned = ids[order], owned[order]
+        starts = run_starts(ids)
+        pieces = np.zeros(len(starts), self._row)
+        pieces["id"], pieces["largest"] = ids[starts], owned[starts]
+        pieces["owned"] = np.add.reduceat(owned, starts)
+        known = {
+            "area_px": pieces["owned"],
+            "tile": unit,
+            "tiles": 1,
+            "view": unit,
+            "views": 1,
+            **self._known,
+        }
+        for attribute, merging in self._merged:
+            if attribute.name in known:
+                values = known[attribute.name]
+            else:
+                values = table[attribute.name].to_numpy()[order]
+                if merging is Merging.MEAN:
+                    values = values.astype(np.float64) * owned
+                combine = _COMBINE.get(merging)
+                values = values[starts] if combine is None else combine.reduceat(values, starts)
+            pieces["value"][attribute.name] = values
+        self._pieces.append(pieces)
 
     def ids(self) -> NDArray[np.int64]:
         """(n,) ids that were not taken yet, ascending."""
-        return np.array(sorted(self._rows), np.int64)
+        return np.unique(np.concatenate([rows["id"] for rows in self._pieces]))
 
     def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Columns of complete segments, which are forgotten here.
 
         Args:
-            ids: (n,) final ids, each once.
+            ids: (n,) final ids, ascending.
 
         Returns:
-            area_px, score, stability, pass (of the largest piece), tile (the first), tiles, touches_seam,
-            scale (px).
+            (n,) values by the attribute's name.
 
         Raises:
-            StoreError: an id has polygons but no segment.
+            StoreError: an id was never added.
         """
-        try:
-            rows = np.array([self._rows.pop(key) for key in ids.tolist()], _ROW)
-        except KeyError as error:
-            raise StoreError(
-                f"segment {error} has polygons but no attributes; run again with --fresh"
-            ) from None
-        return {
-            "area_px": rows["area"],
-            "score": (rows["score"] / rows["area"]).astype(np.float32),
-            "stability": (rows["stability"] / rows["area"]).astype(np.float32),
-            "pass": rows["pass"],
-            "tile": rows["tile"],
-            "tiles": rows["tiles"],
-            "touches_seam": rows["touches_seam"],
-            "scale": np.full(len(rows), self.scale, np.int32),
-        }
+        waiting = np.concatenate(self._pieces)
+        place = np.searchsorted(ids, waiting["id"])
+        wanted = np.isin(waiting["id"], ids)
+        self._pieces = [waiting[~wanted]]
+        return self._complete(ids, waiting[wanted], place[wanted])
+
+    def _complete(
+        self, ids: NDArray[np.int64], pieces: NDArray[np.void], place: NDArray[np.intp]
+    ) -> dict[str, NDArray[Any]]:
+        """Merge the pieces of the segments at each place of `ids`, in the order in which they came."""
+        order = np.argsort(place, kind="stable")
+        pieces, place = pieces[order], place[order]
+        first = first_of_run(place)
+        if np.count_nonzero(first) < len(ids):
+            missing = np.setdiff1d(ids, pieces["id"])[0]
+            raise StoreError(f"segment {missing} has polygons but no attributes; run again with --fresh")
+        whole, more, where = pieces[first], pieces[~first], place[~first]
+        np.add.at(whole["owned"], where, more["owned"])
+        largest = np.lexsort((-pieces["largest"], place))[first]
+        columns = {}
+        for attribute, merging in self._merged:
+            values = whole["value"][attribute.name]
+            if merging in _COMBINE:
+                # One after the other, so that a sum does not depend on how many wait.
+                _COMBINE[merging].at(values, where, more["value"][attribute.name])
+            else:
+                values = pieces["value"][attribute.name][largest]
+            if merging is Merging.MEAN:
+                values = values / whole["owned"]
+            columns[attribute.name] = values.astype(attribute.dtype)
+        return columns
 
 
-def _merged(one: np.void, other: np.void) -> np.void:
-    merged = one.copy()
-    for name in ("area", "score", "stability", "tiles"):
-        merged[name] = one[name] + other[name]
-    if other["largest"] > one["largest"]:
-        merged["largest"], merged["pass"] = other["largest"], other["pass"]
-    merged["tile"] = min(one["tile"], other["tile"])
-    merged["touches_seam"] = one["touches_seam"] or other["touches_seam"]
-    return merged
+def _gathered_as(attribute: Attribute) -> np.dtype[Any]:
+    """Type in which an attribute waits for further pieces: wide where it is summed."""
+    if attribute.merging is Merging.MEAN:
+        return np.dtype(np.float64)
+    if attribute.merging is Merging.SUM:
+        return np.result_type(attribute.dtype, np.int64)
+    return attribute.dtype

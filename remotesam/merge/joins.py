@@ -1,23 +1,17 @@
-"""Which segments of two tiles are one object: rules over the evidence of a strip or a border."""
+"""Which segments of two units are one object: rules over the evidence of a strip or a border."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, get_args
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remotesam.grouping import first_of_run
 from remotesam.merge.evidence import Evidence
-
-Strategy = Literal["overlap", "best-match", "mutual-best", "min-contact", "naive", "none"]
-"""How segments are joined over seams; all but overlap and none count contacts along the seam."""
-
-
-ContactStrategy = Literal["best-match", "mutual-best", "min-contact", "naive"]
-"""The strategies that count contacts: Remote SAMsing, section on merging."""
 
 
 class JoinKind(IntEnum):
@@ -66,9 +60,9 @@ class Joins:
     """Pairs of labels that are one object; rows in the order of the evidence."""
 
     label_a: NDArray[np.int64]
-    """(k,) label of the first tile."""
+    """(k,) label of the first unit."""
     label_b: NDArray[np.int64]
-    """(k,) label of the second tile."""
+    """(k,) label of the second unit."""
     score: NDArray[np.float64]
     """(k,) IoU in the strip (of the border lines, for contacts), in (0, 1]."""
     area: NDArray[np.float64]
@@ -79,24 +73,49 @@ class Joins:
     def __len__(self) -> int:
         return len(self.label_a)
 
+    @classmethod
+    def nothing(cls) -> Joins:
+        """No pair at all."""
+        labels, amounts = np.empty(0, np.int64), np.empty(0, np.float64)
+        return cls(label_a=labels, label_b=labels, score=amounts, area=amounts, kind=np.empty(0, np.int8))
 
-def join_overlap(
-    evidence: Evidence,
-    chip_area_a: NDArray[np.number],
-    chip_area_b: NDArray[np.number],
-    *,
-    n_core_a: int,
-    n_core_b: int,
-    contacts: Evidence | None = None,
-    at_corner: bool = False,
-    rule: MatchRule | None = None,
-) -> Joins:
-    """Decide by overlap which segments of two tiles are one object (`docs/algorithms.md#overlap-rule`).
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pair:
+    """What is known of two neighbouring units when their segments are compared; a tile or a view each."""
+
+    strip: Evidence | None = None
+    """From `remotesam.merge.evidence.strip_evidence`; None when the strategy does not look at it."""
+    contacts: Evidence | None = None
+    """From `contact_evidence` or `border_contacts`, so every label owns pixels. None when the
+    strategy does not look at them, where what the two own has no common border, and for views."""
+    chip_area_a: NDArray[np.number] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n_a,) T: amount of each label 1..n_a in the first unit's whole chip, px or sr."""
+    chip_area_b: NDArray[np.number] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n_b,) the same of the second unit."""
+    n_core_a: int = 0
+    """Labels up to this one own pixels of the first unit."""
+    n_core_b: int = 0
+    """The same of the second unit."""
+    at_corner: bool = False
+    """True = what the two own touches at a corner only."""
+    min_contact: int = 20
+    """Shortest border that counts for `join_min_contact`, px."""
+
+
+Rule: TypeAlias = Callable[[Pair], Joins]
+"""Decides which segments of two neighbours are one object, whichever of the two comes first.
+
+`remotesam.choices.STRATEGIES` is the table of rules."""
+
+
+def join_overlap(pair: Pair, rule: MatchRule | None = None) -> Joins:
+    """Decide by overlap which segments of two units are one object (`docs/algorithms.md#overlap-rule`).
 
     Two segments are joined when (R1) each is the other's best by IoU and the IoU is at least `min_iou`, or
-    (R2, one object split differently by the two tiles) b is a's best, a lies to `containment` in b, the
+    (R2, one object split differently by the two units) b is a's best, a lies to `containment` in b, the
     strip shows enough of a, and a is no sliver; or the same with a and b exchanged. Ties are broken by
-    overlap, then by the smaller label, so neither the order of the pixels nor which tile comes first matters.
+    overlap, then by the smaller label, so neither the order of the pixels nor which unit comes first matters.
 
     Four conditions come from planar tiles, each measured with `benchmarks/merge.py`: the two must touch along
     the seam (what one tile saw as a detail beside it, inside the other's large region, is not a piece of that
@@ -105,63 +124,90 @@ def join_overlap(
     R1 only, because pieces of one object meet again over the sides.
 
     Labels without a core pixel are never joined, but they compete: a segment whose best partner is seen by
-    the other tile only in its padding is complete, and must not settle for its second best.
+    the other unit only in its padding is complete, and must not settle for its second best.
 
     Args:
-        evidence: from `strip_evidence`.
-        chip_area_a: (n_a,) T: amount of each label 1..n_a in the first tile's whole chip.
-        chip_area_b: (n_b,) the same of the second tile.
-        n_core_a: labels up to this one own core pixels of the first tile.
-        n_core_b: the same of the second tile.
-        contacts: from `contact_evidence` or `border_contacts`: only segments that touch are joined. None
-            joins without looking, for tiles whose cores have no common border.
-        at_corner: the two cores touch at a corner only.
+        pair: its strip is looked at; segments that do not touch are left apart where contacts are known.
         rule: thresholds; None = the defaults.
     """
-    rule = rule or MatchRule()
+    if pair.strip is None:
+        return Joins.nothing()
+    rule, evidence = rule or MatchRule(), pair.strip
     iou, overlap = evidence.iou, evidence.overlap
     a, b = evidence.label_a, evidence.label_b
     best_of_a, best_of_b = _is_best(a, iou, overlap, b), _is_best(b, iou, overlap, a)
-    joined = best_of_a & best_of_b & (iou >= (rule.min_iou_at_corner if at_corner else rule.min_iou))
+    joined = best_of_a & best_of_b & (iou >= (rule.min_iou_at_corner if pair.at_corner else rule.min_iou))
     a_inside = overlap >= rule.containment * evidence.area_a
     b_inside = overlap >= rule.containment * evidence.area_b
-    if not at_corner:
-        piece_a = best_of_a & a_inside & _enough_shown(overlap, chip_area_a, a, evidence.total_a, rule)
-        piece_b = best_of_b & b_inside & _enough_shown(overlap, chip_area_b, b, evidence.total_b, rule)
+    if not pair.at_corner:
+        piece_a = best_of_a & a_inside & _enough_shown(overlap, pair.chip_area_a, a, evidence.total_a, rule)
+        piece_b = best_of_b & b_inside & _enough_shown(overlap, pair.chip_area_b, b, evidence.total_b, rule)
         joined |= (piece_a | piece_b) & (iou >= rule.min_piece)
-    if contacts is not None:
-        joined &= np.isin(_pair_keys(evidence), _pair_keys(contacts))
-    joined &= (a <= n_core_a) & (b <= n_core_b)
+    if pair.contacts is not None:
+        joined &= np.isin(_pair_keys(evidence), _pair_keys(pair.contacts))
+    joined &= (a <= pair.n_core_a) & (b <= pair.n_core_b)
     kind = np.where(a_inside | b_inside, JoinKind.CONTAINED, JoinKind.MUTUAL).astype(np.int8)
-    return _select(evidence, joined, kind)
+    return select(evidence, joined, kind)
 
 
-def join_contact(evidence: Evidence, strategy: ContactStrategy, *, min_contact: int = 20) -> Joins:
-    """Decide by contact which segments of two tiles are one object.
+def join_best_match(pair: Pair) -> Joins:
+    """Every segment takes the partner with the longest common border; all these one-sided choices are joined.
 
-    The strategies of Remote SAMsing, arXiv 2605.00256 (`docs/algorithms.md#contact-strategies`).
-    `best-match`: every segment takes the partner with the longest common border, and all these one-sided
-    choices are joined. `mutual-best`: only choices that both make. `min-contact`: all pairs with a border
-    of `min_contact` px. `naive`: all pairs that touch.
+    This and the other rules over contacts are the merge strategies of Remote SAMsing, arXiv 2605.00256
+    (`docs/algorithms.md#contact-strategies`).
+    """
+    return _by_contact(pair, lambda contacts: np.logical_or(*_longest(contacts)))
+
+
+def join_mutual_best(pair: Pair) -> Joins:
+    """Two segments are joined when each has its longest common border with the other."""
+    return _by_contact(pair, lambda contacts: np.logical_and(*_longest(contacts)))
+
+
+def join_min_contact(pair: Pair) -> Joins:
+    """All pairs with a common border of `Pair.min_contact` px are joined."""
+    return _by_contact(pair, lambda contacts: contacts.overlap >= pair.min_contact)
+
+
+def join_naive(pair: Pair) -> Joins:
+    """All pairs that touch are joined."""
+    return _by_contact(pair, lambda contacts: contacts.overlap >= 1)
+
+
+def join_nothing(pair: Pair) -> Joins:  # noqa: ARG001 (a rule)
+    """No pair is joined."""
+    return Joins.nothing()
+
+
+def select(evidence: Evidence, joined: NDArray[np.bool_], kind: NDArray[np.int8]) -> Joins:
+    """The joins that a rule has chosen among the rows of its evidence.
 
     Args:
-        evidence: from `contact_evidence`, so every label owns core pixels.
-        strategy: one of the above.
-        min_contact: shortest border in pixels, for `min-contact` only.
-
-    Raises:
-        ValueError: `strategy` does not count contacts.
+        evidence: what the rule looked at.
+        joined: (k,) True = one object.
+        kind: (k,) values of `JoinKind`.
     """
-    if strategy not in get_args(ContactStrategy):
-        raise ValueError(f"merge strategy '{strategy}' does not count contacts")
-    if strategy in ("best-match", "mutual-best"):
-        nothing = np.zeros(len(evidence.label_a))
-        best_a = _is_best(evidence.label_a, evidence.overlap, nothing, evidence.label_b)
-        best_b = _is_best(evidence.label_b, evidence.overlap, nothing, evidence.label_a)
-        joined = best_a | best_b if strategy == "best-match" else best_a & best_b
-    else:
-        joined = evidence.overlap >= (min_contact if strategy == "min-contact" else 1)
-    return _select(evidence, joined, np.full(len(joined), JoinKind.CONTACT, np.int8))
+    return Joins(
+        label_a=evidence.label_a[joined],
+        label_b=evidence.label_b[joined],
+        score=evidence.iou[joined],
+        area=evidence.overlap[joined],
+        kind=kind[joined],
+    )
+
+
+def _by_contact(pair: Pair, choose: Callable[[Evidence], NDArray[np.bool_]]) -> Joins:
+    if pair.contacts is None:
+        return Joins.nothing()
+    joined = choose(pair.contacts)
+    return select(pair.contacts, joined, np.full(len(joined), JoinKind.CONTACT, np.int8))
+
+
+def _longest(contacts: Evidence) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(k,) True = the longest border of its first label; (k,) the same of its second label."""
+    length, none = contacts.overlap, np.zeros(len(contacts.label_a))
+    best_a = _is_best(contacts.label_a, length, none, contacts.label_b)
+    return best_a, _is_best(contacts.label_b, length, none, contacts.label_a)
 
 
 def _pair_keys(evidence: Evidence) -> NDArray[np.int64]:
@@ -193,13 +239,3 @@ def _enough_shown(
     labelled = float(chip_area.sum())
     even_share = total / labelled if labelled > 0 else 1.0
     return overlap >= min(rule.max_share, rule.evenness * even_share) * chip_area[labels - 1]
-
-
-def _select(evidence: Evidence, joined: NDArray[np.bool_], kind: NDArray[np.int8]) -> Joins:
-    return Joins(
-        label_a=evidence.label_a[joined],
-        label_b=evidence.label_b[joined],
-        score=evidence.iou[joined],
-        area=evidence.overlap[joined],
-        kind=kind[joined],
-    )

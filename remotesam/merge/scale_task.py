@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from remotesam.attributes import Shown
 from remotesam.merge.attributes import Attributes
 from remotesam.merge.final_labels import FinalLabels, FusedLabels, choice_name, read_choice, write_choice
 from remotesam.merge.scales import COARSE, PairStatistics, choose, pair_statistics
@@ -21,7 +22,6 @@ from remotesam.run.store import RunStore
 SEGMENTS_NAME = "fused/segments.arrow"
 """Attributes of every fused segment, in the order of ids."""
 
-_COLUMNS = ("score", "stability", "pass", "tile", "tiles", "touches_seam", "scale")
 _STATISTICS = ("coarse", "fine", "pixels", "sums", "squares")
 
 
@@ -46,7 +46,7 @@ def fuse_scales(job: TileJob, store: RunStore, runner: Runner) -> list[ScaleShar
             write_choice(store, step, choose(PairStatistics.merge(parts), *quality))
         choice = read_choice(store, step)
         from_coarse, old = choice.origin[1:] == COARSE, choice.old[1:] - 1
-        columns = {name: _picked(from_coarse, old, columns[name], finer[name]) for name in _COLUMNS}
+        columns = {name: _picked(from_coarse, old, values, finer[name]) for name, values in columns.items()}
         columns["area_px"] = choice.pixels[1:]
         offered = [choice.coarse.offered] if step == 1 else offered
         offered.append(choice.fine.offered)
@@ -75,7 +75,10 @@ def sum_colours(step: int, context: WorkerContext[TileJob], index: int) -> int:
 def segment_columns(job: TileJob) -> dict[str, NDArray[Any]]:
     """Attributes of every segment of one scale, in the order of ids."""
     store, grid = RunStore(job.run_url), job.grid
-    final, gathered = FinalLabels(store, grid), Attributes(max(job.config.tile_size))
+    final, gathered = (
+        FinalLabels(store, grid),
+        Attributes(Shown.POLYGONS, {"scale": max(job.config.tile_size)}),
+    )
     for index in range(len(grid)):
         own = final.of_tile(index)
         if len(own):

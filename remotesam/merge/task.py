@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from remotesam.choices import STRATEGIES
 from remotesam.config import SegmentConfig
 from remotesam.grid import Tile, strip
 from remotesam.merge.components import Edges
 from remotesam.merge.evidence import contact_evidence, facing_lines, strip_evidence
-from remotesam.merge.joins import Joins, join_contact, join_overlap
+from remotesam.merge.joins import Joins, Pair, Rule
 from remotesam.merge.tile_seamlines import TileSeamlines, find_seamlines, write_seamlines
 from remotesam.run.job import TileJob, WorkerContext
 from remotesam.run.layout import labels_name, seams_name, segments_name
@@ -57,7 +58,7 @@ def match_seams(context: WorkerContext[TileJob], index: int) -> int:
         others = [_open(context.store, other) for other in grid.neighbours(index)]
         found = [(other, join(tile, other, config)) for other in others if other is not None]
         edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in found])
-        if config.merge == "overlap":  # the published strategies stay what they are, straight seams included
+        if STRATEGIES[config.merge].seamlines:
             line = find_seamlines(tile, found, grid, config.padding)
     write_seamlines(context.store, index, line)
     table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
@@ -67,33 +68,29 @@ def match_seams(context: WorkerContext[TileJob], index: int) -> int:
 
 
 def join(one: SegmentedTile, other: SegmentedTile, config: SegmentConfig) -> Joins:
-    """The joins of two neighbouring tiles by the configured strategy.
-
-    Without padding there is no strip to look at; `overlap` then means `mutual-best`, the only contact
-    strategy that does not chain neighbours (`docs/algorithms.md#contact-strategies`).
-    """
-    strategy = config.merge
-    if strategy == "overlap" and config.padding == 0:
-        strategy = "mutual-best"
-    lines = facing_lines(one.tile, other.tile)
-    contacts = None
-    if lines is not None:
+    """The joins of two neighbouring tiles by the strategy asked for, or its stand-in without padding."""
+    strategy = STRATEGIES[config.merge]
+    if config.padding == 0 and strategy.without_padding is not None:
+        strategy = STRATEGIES[strategy.without_padding]
+    lines, windows = facing_lines(one.tile, other.tile), strip(one.tile, other.tile)
+    seen = contacts = None
+    if "strip" in strategy.evidence:
+        seen = strip_evidence(_pixels(one, windows), _pixels(other, windows))
+    if "contacts" in strategy.evidence and lines is not None:
         contacts = contact_evidence(one.labels(lines[0]), other.labels(lines[1]))
-    if strategy == "overlap":
-        windows = strip(one.tile, other.tile)
-        return join_overlap(
-            strip_evidence(_pixels(one, windows), _pixels(other, windows)),
-            one.chip_area,
-            other.chip_area,
+    rule: Rule = strategy.load()
+    return rule(
+        Pair(
+            strip=seen,
+            contacts=contacts,
+            chip_area_a=one.chip_area,
+            chip_area_b=other.chip_area,
             n_core_a=one.n_core,
             n_core_b=other.n_core,
-            contacts=contacts,
             at_corner=lines is None,
+            min_contact=config.min_contact,
         )
-    if strategy != "none" and contacts is not None:
-        return join_contact(contacts, strategy, min_contact=config.min_contact)
-    no_labels, nothing = np.empty(0, np.int64), np.empty(0, np.float64)
-    return Joins(label_a=no_labels, label_b=no_labels, score=nothing, area=nothing, kind=np.empty(0, np.int8))
+    )
 
 
 def read_edges(store: RunStore, index: int) -> tuple[Edges, int]:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from remotesam.choices import STRATEGIES
 from remotesam.config import PanoramaConfig
 from remotesam.merge.components import Edges
-from remotesam.merge.joins import Joins, join_overlap
+from remotesam.merge.joins import Joins, Pair, Rule
 from remotesam.run.job import Job, UnitImage, WorkerContext
 from remotesam.run.layout import labels_name, seamlines_name, seams_name, segments_name
 from remotesam.run.records import UnitSummary
@@ -91,16 +92,18 @@ def match_view(context: WorkerContext[PanoramaJob], index: int) -> int:
     Returns:
         The number of joins.
     """
-    layout = context.job.layout
+    layout, strategy = context.job.layout, STRATEGIES[context.job.config.merge]
     edges, lines = [], []
     view_labels = read_view(context.store, index)
-    if view_labels is not None and view_labels.n_core and context.job.config.merge != "none":
+    if view_labels is not None and view_labels.n_core and strategy.evidence:
         owners = owners_in_view(layout, index)
         for view in layout.neighbours(index):
             if view.index < index or (other := read_view(context.store, view.index)) is None:
                 continue
-            joins = _compare(layout, view_labels, other, owners)
+            joins = _compare(context.job, view_labels, other, owners)
             edges.append(Edges.of(joins, index, view.index))
+            if not strategy.seamlines:
+                continue
             line = find_seamline(
                 layout,
                 layout.views[index],
@@ -164,12 +167,20 @@ def read_view(store: RunStore, index: int) -> SegmentedView | None:
     )
 
 
-def _compare(layout: Layout, one: SegmentedView, other: SegmentedView, owners: NDArray[np.int16]) -> Joins:
-    evidence = view_evidence(
-        layout.views[one.index], layout.views[other.index], one.labels, other.labels, owners
-    )
-    return join_overlap(
-        evidence, one.solid_angle, other.solid_angle, n_core_a=one.n_core, n_core_b=other.n_core
+def _compare(job: PanoramaJob, one: SegmentedView, other: SegmentedView, owners: NDArray[np.int16]) -> Joins:
+    views, strategy = job.layout.views, STRATEGIES[job.config.merge]
+    strip = None
+    if "strip" in strategy.evidence:
+        strip = view_evidence(views[one.index], views[other.index], one.labels, other.labels, owners)
+    rule: Rule = strategy.load()
+    return rule(
+        Pair(
+            strip=strip,
+            chip_area_a=one.solid_angle,
+            chip_area_b=other.solid_angle,
+            n_core_a=one.n_core,
+            n_core_b=other.n_core,
+        )
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from remotesam.attributes import Shown, schema_of, shown_in
 from remotesam.files import explained
 from remotesam.polygons.tile_polygons import tile_parts
 from remotesam.run.job import TileJob
@@ -19,13 +20,13 @@ from remotesam.vector.ogr import write_arrow
 from remotesam.vector.transform import place
 from remotesam.vector.writer import as_rows
 
-SCHEMA = pa.schema(
-    [("tile", pa.int64()), ("label", pa.int64()), ("score", pa.float32()), ("pass", pa.int16())]
-)
-"""Attributes of provisional polygons: the ids are those of the tile, seams are not joined yet."""
-
 TOLERANCE = 1.0
 """Simplification in px; a preview needs no more."""
+
+
+def live_schema() -> pa.Schema:
+    """Columns of provisional polygons: the labels are those of the tile, seams are not joined yet."""
+    return pa.schema([("tile", pa.int64()), ("label", pa.int64()), *schema_of(Shown.LIVE)])
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class LivePreview:
     def of(cls, job: TileJob) -> LivePreview:
         """The preview of a run whose directory is on this machine; of several scales it shows the largest."""
         path = Path(RunStore(job.run_url).path(LIVE_NAME))
-        return cls(path, job.scales()[0], LiveLayer(path, crs=job.raster.spec.crs, schema=SCHEMA))
+        return cls(path, job.scales()[0], LiveLayer(path, crs=job.raster.spec.crs, schema=live_schema()))
 
     def clear(self) -> None:
         """Begin anew."""
@@ -58,9 +59,9 @@ class LivePreview:
         labels[1:-1, 1:-1] = store.get_labels(labels_name(index), tile.core_in_chip)
         parts = tile_parts(labels, tile.core, tolerance=TOLERANCE)
         table = store.get_table(segments_name(index)).take(parts.ids - 1)
-        rows = pa.table(
-            [np.full(len(parts.ids), index), parts.ids, table["score"], table["pass"]], schema=SCHEMA
-        )
+        columns = {"tile": np.full(len(parts.ids), index), "label": parts.ids}
+        columns |= {attribute.name: table[attribute.name] for attribute in shown_in(Shown.LIVE)}
+        rows = pa.table(columns, schema=live_schema())
         self._layer.append(place(parts.geometries, self._job.raster.spec.transform), rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from remotesam._version import __version__
+from remotesam.attributes import Outlines, Shown, outline_columns, schema_of, shown_in
+from remotesam.choices import OUTLINES
 from remotesam.config import as_dict
 from remotesam.errors import Cancelled
 from remotesam.events import StepDone, tell
@@ -27,35 +29,9 @@ from remotesam.run.runner import Runner
 from remotesam.run.store import RunStore
 from remotesam.vector.formats import format_of
 from remotesam.vector.measures import measure
-from remotesam.vector.outline_styles import regularize, smooth
 from remotesam.vector.transform import place
 from remotesam.vector.writer import Features, write_features
 from remotesam.windows import Window
-
-SCHEMA = pa.schema(
-    [
-        ("segment_id", pa.int64()),
-        ("score", pa.float32()),
-        ("stability", pa.float32()),
-        ("pass", pa.int16()),
-        ("area_m2", pa.float64()),
-        ("perimeter_m", pa.float64()),
-        ("area_px", pa.int64()),
-        ("tile", pa.int64()),
-        ("tiles", pa.int32()),
-        ("touches_seam", pa.bool_()),
-        ("scale", pa.int32()),
-    ]
-)
-"""Attributes of every polygon. `score` is the predicted IoU, `pass` the pass that found its largest piece,
-`tile` the first of the `tiles` it lies in, `scale` the tile size of the run that found it."""
-
-
-_OUTLINES: dict[str, Callable[[NDArray[np.object_]], NDArray[np.object_]]] = {
-    "shared": lambda geometries: geometries,
-    "smooth": smooth,
-    "regular": regularize,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +75,13 @@ def write_polygons(job: TileJob, store: RunStore, path: str, runner: Runner) -> 
     spec, grid = job.raster.spec, job.grid
     runner.begin("write", len(grid))
     bands = None
-    schema = SCHEMA
+    schema = schema_of(Shown.POLYGONS)
     if job.config.band_statistics:
         extra = band_schema(job)
         bands = BandStatistics(store, extra.names)
-        schema = pa.schema([*SCHEMA, *extra])
+        schema = pa.schema([*schema, *extra])
     tables = [schema.empty_table()]
-    restyle = _OUTLINES[job.config.outline]
+    restyle = OUTLINES[job.config.outline].load()
 
     def features() -> Iterator[Features]:
         for batch in assemble(job, store):
@@ -158,7 +134,8 @@ def _attributes(
     more: dict[str, NDArray[np.float64]],
 ) -> pa.Table:
     area, perimeter = measure(geometries, spec.crs)
-    columns = {**batch.columns, **more, "segment_id": batch.ids, "area_m2": area, "perimeter_m": perimeter}
+    outlines = Outlines(ids=batch.ids, geometries=geometries, area=area, perimeter=perimeter)
+    columns = {**batch.columns, **more, **outline_columns(outlines)}
     return pa.table([pa.array(columns[entry.name]).cast(entry.type) for entry in schema], schema=schema)
 
 
@@ -206,8 +183,9 @@ def _write_labels(job: TileJob, path: str, segments: pa.Table) -> None:
     spec, labels, attributes = job.raster.spec, labels_of(job), None
     header = CogHeader(height=spec.height, width=spec.width, crs=spec.crs, transform=spec.transform)
     if job.config.label_attributes:
-        columns = segments.select(["segment_id", "score", "stability", "pass", "area_px"])
-        attributes = columns.rename_columns(["id", *columns.column_names[1:]]).sort_by("id")
+        columns = {"id": segments["segment_id"]}
+        columns |= {attribute.name: segments[attribute.name] for attribute in shown_in(Shown.LABELS)}
+        attributes = pa.table(columns).sort_by("id")
     blocks = (Block(tile.core, labels.read(tile.core)) for tile in job.grid)
     write_cog(path, blocks, header, attributes=attributes, overwrite=True)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from remotesam.attributes import Shown
 from remotesam.errors import StoreError
 from remotesam.merge.attributes import Attributes
 from remotesam.merge.final_labels import FinalLabels
@@ -80,7 +81,7 @@ class _Streamed:
     def __init__(self, job: TileJob, store: RunStore) -> None:
         self._grid, self._store = job.grid, store
         self._final = FinalLabels(store, job.grid)
-        self._gathered = Attributes(max(job.config.tile_size))
+        self._gathered = Attributes(Shown.POLYGONS, {"scale": max(job.config.tile_size)})
         self._ahead: set[int] = set()
 
     def tiles_of(self) -> _TilesOf:

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from remotesam.grouping import last_of_run
+from remotesam.grouping import last_of_run, run_starts
 from remotesam.polygons.tile_polygons import Parts
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from remotesam.attributes import UnitSegments, unit_columns
 from remotesam.errors import FATAL, Cancelled, RemotesamError, TileError
 from remotesam.run.job import Job, UnitImage, UnitReader, WorkerContext
 from remotesam.run.layout import failure_name, labels_name, segments_name
 from remotesam.run.records import UnitFailure, UnitSummary
 from remotesam.run.store import RunStore
 from remotesam.tiles.labels import owned_first
-from remotesam.tiles.multipass import ChipResult, Segment, segment_chip
+from remotesam.tiles.multipass import ChipResult, segment_chip
 
 
 def segment_unit(context: WorkerContext[Any], index: int) -> UnitSummary:
@@ -69,14 +69,24 @@ def write_unit(
         passes=result.passes,
         seconds=round(seconds, 3),
     )
-    columns = {
-        **_history([result.segments[label - 1] for label in order], unit),
-        "area": pa.array(area, pa.int64()),
-        "core_area": pa.array(core_area, pa.int64()),
-        **{name: pa.array(values) for name, values in reader.columns(index, labels, unit.owned).items()},
-    }
+    more = reader.columns(index, labels, unit.owned)
+    found = [result.segments[label - 1] for label in order]
+    points = np.array([s.point for s in found], np.float64).reshape(-1, 2)
+    known = UnitSegments(
+        image=unit.image,
+        labels=labels,
+        area=area,
+        core_area=core_area,
+        touches_seam=more["touches_seam"],
+        score=np.array([s.score for s in found], np.float32),
+        stability=np.array([s.stability for s in found], np.float32),
+        pass_index=np.array([s.pass_index for s in found], np.int16),
+        iou_threshold=np.array([s.iou_threshold for s in found], np.float32),
+        stability_threshold=np.array([s.stability_threshold for s in found], np.float32),
+        prompt=points + np.array([unit.window.col, unit.window.row]),
+    )
     store.put_labels(labels_name(index), labels, unit.window)
-    store.put_table(segments_name(index), pa.table(columns), summary)
+    store.put_table(segments_name(index), pa.table({**more, **unit_columns(known)}), summary)
     return summary
 
 
@@ -95,20 +105,6 @@ def _segment(context: WorkerContext[Job], index: int) -> UnitSummary:
     else:
         result = ChipResult(np.zeros(unit.valid.shape, np.int32), [], [])
     return write_unit(context.store, context.reader, index, unit, result, time.perf_counter() - started)
-
-
-def _history(segments: list[Segment], unit: UnitImage) -> dict[str, pa.Array]:
-    """How each label came to be, in label order; `x` and `y` are its prompt in pixels of the window."""
-    points: NDArray[np.float64] = np.array([s.point for s in segments], np.float64).reshape(-1, 2)
-    return {
-        "score": pa.array([s.score for s in segments], pa.float32()),
-        "stability": pa.array([s.stability for s in segments], pa.float32()),
-        "pass": pa.array([s.pass_index for s in segments], pa.int16()),
-        "iou_threshold": pa.array([s.iou_threshold for s in segments], pa.float32()),
-        "stability_threshold": pa.array([s.stability_threshold for s in segments], pa.float32()),
-        "x": pa.array(points[:, 0] + unit.window.col, pa.float64()),
-        "y": pa.array(points[:, 1] + unit.window.row, pa.float64()),
-    }
 
 
 def _reason(error: Exception) -> str:

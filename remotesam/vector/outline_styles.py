@@ -1,7 +1,8 @@
-"""Optional looks for finished polygons: smooth outlines, or right angles and circles where a shape has them.
+"""What finished polygons look like: as traced, smooth, or with right angles and circles where they fit.
 
-Both treat each polygon alone, so neighbours no longer share their edges: narrow gaps and overlaps appear, and
-the result is no coverage any more. Needs the packages of the extra `shapes`.
+The last two treat each polygon alone, so neighbours no longer share their edges: narrow gaps and overlaps
+appear, and the result is no coverage any more. They need the packages of the extra `shapes`. The table of
+styles is `remotesam.choices.OUTLINES`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ Geometries = NDArray[np.object_]
 
 _REGULAR_TOLERANCE = 2.0
 """px; outlines are thinned this far before right angles are sought, or steps of pixels count as corners."""
+
+
+def shared(geometries: Geometries) -> Geometries:
+    """Outlines as they were traced: neighbours share their borders."""
+    return geometries
 
 
 def smooth(geometries: Geometries) -> Geometries:

@@ -297,5 +297,4 @@ def test_padding_only_labels_are_in_no_edge() -> None:
     assert seen[0].labels.max() == 2
     assert seen[0].n_core == 1
     joins = join_pair(seen[0], seen[1], "overlap", None)
-    assert joins is not None
     assert joins.label_a.tolist() == [1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,11 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchmarks.merge import Case, scores
+from remotesam.choices import STRATEGIES
 from remotesam.grid import TileGrid
 from remotesam.merge.evidence import Evidence, border_contacts, contact_evidence, facing_lines, strip_evidence
-from remotesam.merge.joins import ContactStrategy, JoinKind, Joins, join_contact, join_overlap
+from remotesam.merge.joins import JoinKind, Joins, Pair, join_overlap
 
 LABELS = st.integers(0, 4)
+
+BY_CONTACT = [name for name, strategy in STRATEGIES.items() if strategy.evidence == {"contacts"}]
 
 
 @st.composite
@@ -33,7 +35,12 @@ def areas(labels: np.ndarray, beyond: int = 0) -> np.ndarray:
 
 def overlap_joins(a: np.ndarray, b: np.ndarray, *, beyond: int = 0, **options: object) -> Joins:
     known = {"n_core_a": 4, "n_core_b": 4, **options}
-    return join_overlap(strip_evidence(a, b), areas(a, beyond), areas(b, beyond), **known)
+    seen = strip_evidence(a, b)
+    return join_overlap(Pair(strip=seen, chip_area_a=areas(a, beyond), chip_area_b=areas(b, beyond), **known))
+
+
+def contact_joins(evidence: Evidence, strategy: str, **options: object) -> Joins:
+    return STRATEGIES[strategy].load()(Pair(contacts=evidence, **options))
 
 
 def pairs(joins: Joins) -> set[tuple[int, int, int]]:
@@ -80,11 +87,9 @@ def test_joins_do_not_depend_on_side_order_or_orientation(strip, beyond: int, n:
     for view in (np.fliplr, np.flipud, np.transpose):
         turned = overlap_joins(view(a), view(b), beyond=beyond, n_core_a=n, at_corner=corner)
         assert pairs(turned) == expected
-    for strategy in get_args(ContactStrategy):
-        one = pairs(join_contact(contact_evidence(a.ravel(), b.ravel()), strategy, min_contact=3))
-        other = pairs(
-            join_contact(contact_evidence(b.ravel()[::-1], a.ravel()[::-1]), strategy, min_contact=3)
-        )
+    there, back = contact_evidence(a.ravel(), b.ravel()), contact_evidence(b.ravel()[::-1], a.ravel()[::-1])
+    for strategy in BY_CONTACT:
+        one, other = (pairs(contact_joins(line, strategy, min_contact=3)) for line in (there, back))
         assert {(x, y, k) for y, x, k in other} == one
 
 
@@ -101,7 +106,7 @@ def test_displaced_neighbours_are_not_chained() -> None:
     b = np.concatenate([[1] * 6, np.repeat([2, 3, 4], 9), [4] * 3])[:36]
     joins = overlap_joins(np.tile(a, (4, 1)), np.tile(b, (4, 1)))
     assert {(x, y) for x, y, _ in pairs(joins)} == {(1, 1), (2, 2), (3, 3), (4, 4)}
-    naive = join_contact(contact_evidence(a, b), "naive")
+    naive = contact_joins(contact_evidence(a, b), "naive")
     assert len(naive) == 7
 
 
@@ -122,7 +127,8 @@ def test_a_piece_that_hardly_enters_the_strip_is_no_evidence() -> None:
     whole = np.array([300])
 
     def joined(area_2: int) -> bool:
-        found = join_overlap(evidence, np.array([270, area_2]), whole, n_core_a=2, n_core_b=1)
+        chip = {"chip_area_a": np.array([270, area_2]), "chip_area_b": whole}
+        found = join_overlap(Pair(strip=evidence, **chip, n_core_a=2, n_core_b=1))
         return (2, 1, JoinKind.CONTAINED) in pairs(found)
 
     # The strip holds 300 of 270 + area_2 labelled px, and 30 px of label 2.
@@ -136,9 +142,11 @@ def test_a_road_through_the_whole_tile_is_reunited_over_a_strip_of_a_tenth() -> 
     whole[400:420] = 1
     whole[420:] = 2
     halves[400:412], halves[412:420], halves[420:] = 1, 2, 3
-    chip_whole = np.array([20 * 1100, 600 * 1100])
-    chip_halves = np.array([12 * 1100, 8 * 1100, 600 * 1100])
-    found = join_overlap(strip_evidence(whole, halves), chip_whole, chip_halves, n_core_a=2, n_core_b=3)
+    chips = {
+        "chip_area_a": np.array([20 * 1100, 600 * 1100]),
+        "chip_area_b": np.array([12 * 1100, 8 * 1100, 600 * 1100]),
+    }
+    found = join_overlap(Pair(strip=strip_evidence(whole, halves), **chips, n_core_a=2, n_core_b=3))
     assert {(x, y) for x, y, _ in pairs(found)} == {(1, 1), (1, 2), (2, 3)}
 
 
@@ -216,22 +224,25 @@ def test_contact_strategies_on_a_seam_with_a_split_and_a_crumb() -> None:
     line_a = np.repeat([1, 1, 2, 2, 0], [30, 25, 3, 40, 9])
     line_b = np.repeat([1, 2, 2, 3, 4], [30, 25, 3, 40, 9])
     evidence = contact_evidence(line_a, line_b)
-    found = {s: {p[:2] for p in pairs(join_contact(evidence, s))} for s in get_args(ContactStrategy)}
+    found = {s: {p[:2] for p in pairs(contact_joins(evidence, s))} for s in BY_CONTACT}
     assert found["naive"] == {(1, 1), (1, 2), (2, 2), (2, 3)}
     assert found["min-contact"] == {(1, 1), (1, 2), (2, 3)}
     assert found["best-match"] == {(1, 1), (1, 2), (2, 3)}
     assert found["mutual-best"] == {(1, 1), (2, 3)}
-    assert len(join_contact(evidence, "min-contact", min_contact=31)) == 1
-    assert set(join_contact(evidence, "naive").kind.tolist()) == {JoinKind.CONTACT}
-    with pytest.raises(ValueError, match="overlap"):
-        join_contact(evidence, "overlap")  # type: ignore[arg-type]
+    assert len(contact_joins(evidence, "min-contact", min_contact=31)) == 1
+    assert set(contact_joins(evidence, "naive").kind.tolist()) == {JoinKind.CONTACT}
+
+
+def test_strategies_join_nothing_where_the_evidence_they_need_is_not_to_be_had() -> None:
+    for strategy in STRATEGIES.values():
+        assert len(strategy.load()(Pair(n_core_a=4, n_core_b=4, at_corner=True))) == 0
 
 
 @settings(deadline=None)
 @given(strips())
 def test_contact_strategies_are_nested(strip) -> None:
     evidence = contact_evidence(strip[0].ravel(), strip[1].ravel())
-    mutual, best, naive = (pairs(join_contact(evidence, s)) for s in ("mutual-best", "best-match", "naive"))
+    mutual, best, naive = (pairs(contact_joins(evidence, s)) for s in ("mutual-best", "best-match", "naive"))
     assert mutual <= best <= naive
     assert {p[0] for p in best} == {p[0] for p in naive}
     assert {p[1] for p in best} == {p[1] for p in naive}

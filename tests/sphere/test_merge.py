@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.sphere_merge import ViewedScene
 from benchmarks.sphere_scenes import SphereScene
-from remotesam.merge.joins import join_overlap
+from remotesam.merge.joins import Pair, join_overlap
 from remotesam.sphere import Equirect, views
 from remotesam.sphere.cleanup import clean, renumber
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
@@ -121,7 +121,9 @@ def test_views_that_agree_join_one_to_one():
     evidence = view_evidence(a, b, *seen, owners_in_view(layout, 1))
     top = max(labels.max() for labels in seen)
     areas = [label_solid_angles(view, labels, top) for view, labels in zip((a, b), seen, strict=True)]
-    joins = join_overlap(evidence, *areas, n_core_a=top, n_core_b=top)
+    joins = join_overlap(
+        Pair(strip=evidence, chip_area_a=areas[0], chip_area_b=areas[1], n_core_a=top, n_core_b=top)
+    )
     assert len(joins) >= 3
     assert (joins.label_a == joins.label_b).all()
 

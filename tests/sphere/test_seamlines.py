@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.view_borders import ViewBorders
 from remotesam.merge.components import Edges, components
-from remotesam.merge.joins import Joins, join_overlap
+from remotesam.merge.joins import Joins, Pair, join_overlap
 from remotesam.sphere import Equirect, views
 from remotesam.sphere.equirect import direction
 from remotesam.sphere.evidence import label_solid_angles, view_evidence
@@ -58,7 +58,13 @@ class TwoCuts:
                     continue
                 evidence = view_evidence(one, other, self.labels[i], self.labels[j], owners)
                 joins = join_overlap(
-                    evidence, areas[i], areas[j], n_core_a=self.counts[i], n_core_b=self.counts[j]
+                    Pair(
+                        strip=evidence,
+                        chip_area_a=areas[i],
+                        chip_area_b=areas[j],
+                        n_core_a=self.counts[i],
+                        n_core_b=self.counts[j],
+                    )
                 )
                 edges.append(Edges.of(joins, i, j))
                 labels, counts = (self.labels[i], self.labels[j]), (self.counts[i], self.counts[j])
