@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from remotesam.segmenter.preprocess import DEVIATION, MEAN
+
 POINTS_PER_BATCH = 64
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 Decode = Callable[[torch.nn.Module, "Encoded", Tensor], tuple[Tensor, Tensor]]
 
@@ -109,7 +109,8 @@ def encode(model: torch.nn.Module, image: NDArray[np.uint8]) -> Encoded:
     values = torch.from_numpy(image).to(device).permute(2, 0, 1).contiguous().float() / 255
     if values.shape[1:] != (size, size):
         values = F.interpolate(values[None], (size, size), mode="bilinear", antialias=True)[0]
-    levels = model.forward_image(((values - MEAN.to(device)) / STD.to(device))[None])["backbone_fpn"]
+    mean, deviation = (torch.tensor(channels, device=device).view(3, 1, 1) for channels in (MEAN, DEVIATION))
+    levels = model.forward_image(((values - mean) / deviation)[None])["backbone_fpn"]
     embedding = levels[2]
     if model.directly_add_no_mem_embed:
         embedding = embedding + model.no_mem_embed.view(1, -1, 1, 1)

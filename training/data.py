@@ -12,9 +12,8 @@ from torch import Tensor
 
 from remotesam.scenes.hard import hard_scene
 from remotesam.scenes.scene import Scene, plain_scene, scene
+from remotesam.segmenter.preprocess import DEVIATION, MEAN
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 STRIDE = 4
 """Mask logits have a quarter of the input's resolution."""
 MIN_AREA = 60
@@ -140,7 +139,7 @@ def draw(
 def normalise(image: NDArray[np.uint8]) -> Tensor:
     """Turn (H, W, 3) uint8 RGB into (3, H, W) float32 with ImageNet mean and deviation, as SAM 2 expects."""
     scaled = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
-    return (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    return (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
 
 
 def _crop(source: Scene, rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

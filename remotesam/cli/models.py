@@ -22,7 +22,7 @@ def list_models(as_json: bool) -> None:
 
     found = known()
     if as_json:
-        fields = ("name", "present", "size", "url", "digest_known")
+        fields = ("name", "family", "present", "size", "url", "digest_known")
         click.echo(
             json.dumps([{**{f: getattr(m, f) for f in fields}, "path": str(m.path)} for m in found], indent=1)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from remotesam._version import __version__
@@ -13,16 +14,30 @@ from remotesam.report.templates import jpeg_uri, numeric_columns, render
 
 Rows = list[list[str]]
 
-_OBJECT_COLUMNS = (
-    ("ASA %", "asa"),
-    ("Det@0.5 %", "det_50"),
-    ("SS-Det@0.5 %", "ss_det_50"),
-    ("SS-Det@0.75 %", "ss_det_75"),
-    ("mIoU %", "miou"),
-    ("n̄", "segments_per_object"),
-    ("BIoU %", "biou"),
-    ("SS-BIoU %", "ss_biou"),
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of the score tables."""
+
+    field: str
+    """Its field in `remotesam.evaluation.scoring.ObjectScores`."""
+    title: str
+    """Of its column."""
+    share: bool = True
+    """True = a share 0..1, shown in percent; False = a number."""
+
+
+METRICS = (
+    Metric("asa", "ASA %"),
+    Metric("det_50", "Det@0.5 %"),
+    Metric("ss_det_50", "SS-Det@0.5 %"),
+    Metric("ss_det_75", "SS-Det@0.75 %"),
+    Metric("miou", "mIoU %"),
+    Metric("segments_per_object", "n̄", share=False),
+    Metric("biou", "BIoU %"),
+    Metric("ss_biou", "SS-BIoU %"),
 )
+"""The figures of reference objects in the order of their columns (`docs/algorithms.md#metrics`)."""
 
 
 def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
@@ -72,12 +87,12 @@ def class_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
 
 
 def _titles() -> list[str]:
-    return [title for title, _ in _OBJECT_COLUMNS]
+    return [metric.title for metric in METRICS]
 
 
 def _cells(scores: ObjectScores) -> list[str]:
-    values = [(name, getattr(scores, name)) for _, name in _OBJECT_COLUMNS]
-    return [plain(value) if name == "segments_per_object" else percent(value) for name, value in values]
+    values = [(metric.share, getattr(scores, metric.field)) for metric in METRICS]
+    return [percent(value) if share else plain(value) for share, value in values]
 
 
 def percent(share: float | None) -> str:

@@ -28,6 +28,7 @@ from remotesam.errors import CheckpointError
 from remotesam.segmenter.architectures import build
 from remotesam.segmenter.checkpoints import file_digest
 from remotesam.segmenter.crops import crop_points, crop_windows
+from remotesam.segmenter.preprocess import DEVIATION, MEAN
 from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query
 from remotesam.segmenter.regions import RegionTree, absorb_small, best_cut, merge_tree
 from remotesam.windows import Window
@@ -50,7 +51,6 @@ MARKER = 0.7
 BLUR = 1.0
 """Standard deviation, px of the chip, of the image whose gradient borders follow."""
 _RECENT = 4
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class AffinitySegmenter:
         size = (self.image_size, self.image_size)
         values = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1).float() / 255
         values = F.interpolate(values[None], size, mode="bilinear", antialias=True)
-        mean, std = (values.new_tensor(v).view(1, 3, 1, 1) for v in (_MEAN, _STD))
+        mean, std = (values.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
         fine = self._model.image_encoder((values - mean) / std)["backbone_fpn"][0]
         features = self._model.sam_mask_decoder.conv_s0(fine)[0].float()
         self.network_calls.encodes += 1

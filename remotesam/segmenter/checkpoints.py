@@ -20,6 +20,7 @@ import platformdirs
 
 from remotesam.errors import CheckpointError, ModelUnavailableError
 from remotesam.segmenter.download import download
+from remotesam.segmenter.families import FAMILIES, Family
 
 MODELS_VARIABLE = "REMOTESAM_MODELS"
 """Environment variable that names the directory of checkpoint files."""
@@ -38,6 +39,7 @@ class Checkpoint:
         size: Bytes; None = not checked.
         sha256: Digest of the whole file in hex; None = unverified, only size and strict loading are checked.
         architecture: Network that the file fills, where its name is not that of the model.
+        family: Name in `families.FAMILIES`: how the file becomes a segmenter.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Checkpoint:
     size: int | None = None
     sha256: str | None = None
     architecture: str | None = None
+    family: str = "sam2"
 
     @property
     def network(self) -> str:
@@ -61,7 +64,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     checkpoint.name: checkpoint
     for checkpoint in (
         Checkpoint("nano", "nano.pt"),
-        Checkpoint("nano-affinity", "nano.pt", architecture="nano"),
+        Checkpoint("nano-affinity", "nano.pt", architecture="nano", family="regions"),
         _official(
             "sam2.1-tiny",
             "092824/sam2.1_hiera_tiny.pt",
@@ -126,6 +129,7 @@ class ModelStatus:
         size: Bytes of the file, or of the download; None when unknown.
         digest_known: True when a download is checked against a SHA-256.
         url: Source of the download; None = shipped with the package.
+        family: Name in `families.FAMILIES`.
     """
 
     name: str
@@ -134,6 +138,7 @@ class ModelStatus:
     size: int | None
     digest_known: bool
     url: str | None
+    family: str
 
 
 def models_directory() -> Path:
@@ -236,6 +241,11 @@ def locate(name_or_path: str) -> tuple[str | None, Path]:
         return name_or_path, fetch(name_or_path)
 
 
+def family_of(name: str | None) -> Family:
+    """The family of a checkpoint by its name; that of a file given by its path is SAM 2."""
+    return FAMILIES["sam2" if name is None else CHECKPOINTS[name].family]
+
+
 def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file as hex."""
     with path.open("rb") as stream:
@@ -260,6 +270,7 @@ def _status(checkpoint: Checkpoint) -> ModelStatus:
         size if checkpoint.url is None else checkpoint.size,
         checkpoint.sha256 is not None,
         checkpoint.url,
+        checkpoint.family,
     )
 
 

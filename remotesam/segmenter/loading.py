@@ -18,15 +18,13 @@ from remotesam.segmenter import checkpoints
 from remotesam.segmenter.affinity import load_affinity
 from remotesam.segmenter.architectures import ARCHITECTURES, Architecture, build
 from remotesam.segmenter.devices import choose_device, choose_precision
+from remotesam.segmenter.families import LoadRequest
 from remotesam.segmenter.generator import Sam2Segmenter
 from remotesam.segmenter.protocol import Segmenter
 from remotesam.segmenter.sam2_backend import Sam2Backend
 
-AFFINITY = "nano-affinity"
-"""The bundled segmenter that needs no mask decoder: the same file as nano, read by `affinity.py`."""
-
-AFFINITY_SIZE = 1024
-"""Side in px that it resizes chips to: its regions are made of 4-px cells of that size."""
+REGIONS_SIZE = 1024
+"""Side in px that the segmenter of regions resizes chips to: they are made of 4-px cells of that size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +75,38 @@ def load(
     """
     if point_batch < 1:
         raise ConfigError(f"point_batch: {point_batch} is too small; give at least 1")
-    place = choose_device(device)
-    dtype = choose_precision(precision, place)
+    choose_precision(precision, choose_device(device))  # before a download, not after it
     name, path = checkpoints.locate(name_or_path)
-    if name == AFFINITY:
-        return load_affinity(path, image_size=AFFINITY_SIZE, device=place)
-    model, _ = _load_network(path, name, video=False)
-    backend = Sam2Backend(_moved(model, place), dtype, point_batch, compiled=compiled)
-    return Sam2Segmenter(name or path.stem, checkpoints.file_digest(path), backend, exact=exact)
+    return checkpoints.family_of(name).load(
+        LoadRequest(
+            name=name,
+            path=path,
+            device=device,
+            precision=precision,
+            point_batch=point_batch,
+            exact=exact,
+            compiled=compiled,
+        )
+    )
+
+
+def load_sam2(request: LoadRequest) -> Segmenter:
+    """The family of SAM 2: masks from points by its own decoder."""
+    device = choose_device(request.device)
+    model, _ = _load_network(request.path, request.name, video=False)
+    backend = Sam2Backend(
+        _moved(model, device),
+        choose_precision(request.precision, device),
+        request.point_batch,
+        compiled=request.compiled,
+    )
+    name = request.name or request.path.stem
+    return Sam2Segmenter(name, checkpoints.file_digest(request.path), backend, exact=request.exact)
+
+
+def load_regions(request: LoadRequest) -> Segmenter:
+    """The family of regions: the encoder of a nano file alone."""
+    return load_affinity(request.path, image_size=REGIONS_SIZE, device=choose_device(request.device))
 
 
 def load_video(name_or_path: str, *, device: str = "auto") -> torch.nn.Module:
@@ -94,10 +116,15 @@ def load_video(name_or_path: str, *, device: str = "auto") -> torch.nn.Module:
         name_or_path: As in `load`.
         device: As in `load`.
     """
-    place = choose_device(device)
+    chosen = choose_device(device)
     name, path = checkpoints.locate(name_or_path)
+    family = checkpoints.family_of(name)
+    if not (family.prompts and family.video):
+        raise ConfigError(
+            f"model {name_or_path}: models of the family {family.name} answer no clicks; choose another one"
+        )
     model, _ = _load_network(path, name, video=True)
-    return _moved(model, place)
+    return _moved(model, chosen)
 
 
 def check(name_or_path: str) -> CheckedModel:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from remotesam.segmenter.loading import load_video
-from remotesam.segmenter.tracking import DEVIATION, MEAN
+from remotesam.segmenter.preprocess import DEVIATION, MEAN
 
 _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 """Labels by which the prompt encoder knows the corners of a box."""

@@ -16,13 +16,11 @@ from torch import Tensor
 
 from remotesam.errors import DeviceError
 from remotesam.segmenter.decoder import PointDecoder, PointState, TilePlan
+from remotesam.segmenter.preprocess import DEVIATION, MEAN
 from remotesam.segmenter.protocol import NetworkCalls
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
-
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 
 _CPU_TOKENS = {"score": 16384, "logits": 4096}
 """Image tokens times points of one decoder chunk on a CPU: what keeps the intermediate arrays (1 to 8 MB) in
@@ -76,8 +74,8 @@ class Sam2Backend:
             self._forward = torch.compile(self._forward, dynamic=False)
             self._score = torch.compile(self._score, dynamic=False)
             self._logits = torch.compile(self._logits, dynamic=False)
-        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
+        self._mean = torch.tensor(MEAN, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(DEVIATION, device=self.device).view(3, 1, 1)
 
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> list[TilePlan]:
         """Encode images and prepare each for its points.

@@ -17,14 +17,10 @@ import torch
 from numpy.typing import NDArray
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
+from remotesam.segmenter.preprocess import DEVIATION, MEAN
+
 VideoPredictor = SAM2VideoPredictor
 """The packaged predictor, under a name that modules without sam2 can write in a signature."""
-
-MEAN = (0.485, 0.456, 0.406)
-"""Channel means the networks were trained with (ImageNet, RGB, 0..1)."""
-
-DEVIATION = (0.229, 0.224, 0.225)
-"""Channel deviations the networks were trained with."""
 
 OBJECT = 1
 """Id of the one object that is followed."""
