@@ -35,6 +35,7 @@ def test_clean_labels_are_restored():
         assert counts.max() > 0.9 * counts.sum()
 
 
+@pytest.mark.gate
 def test_misaligned_and_split_labels_beat_the_contact_strategies():
     """Held-out seed 10 of the table in docs/panorama.md: overlap .922 there, contact strategies .84 and
     .90."""
