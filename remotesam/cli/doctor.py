@@ -56,29 +56,27 @@ def examine() -> dict[str, Any]:
     }
 
 
-def describe(found: dict[str, Any]) -> str:
+def describe(seen: dict[str, Any]) -> str:
     """The findings as a short text."""
     lines = [
-        f"remotesam {found['remotesam']}, protocol {found['protocol']}, Python {found['python']}",
+        f"remotesam {seen['remotesam']}, protocol {seen['protocol']}, Python {seen['python']}",
         (
-            f"{found['platform']}, {found['cores']} cores, {found['memory_gib']} GiB memory "
-            f"({found['free_memory_gib']} free)"
+            f"{seen['platform']}, {seen['cores']} cores, {seen['memory_gib']} GiB memory "
+            f"({seen['free_memory_gib']} free)"
         ),
-        "packages  " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()),
+        "packages  " + ", ".join(f"{name} {version}" for name, version in seen["packages"].items()),
     ]
     lines += [
         f"device    {d['name']}: {d['model']}, {d['memory_gib']} GiB ({d['free_gib']} free)"
-        for d in found["devices"]
+        for d in seen["devices"]
     ]
-    present = [m["name"] for m in found["models"] if m["present"]]
+    present = [m["name"] for m in seen["models"] if m["present"]]
     lines.append(
-        f"models    {', '.join(present) or 'none'} of {len(found['models'])}, in {found['models_directory']}"
+        f"models    {', '.join(present) or 'none'} of {len(seen['models'])}, in {seen['models_directory']}"
     )
-    if not found["problems"]:
+    if not seen["problems"]:
         return "\n".join([*lines, "", "Everything works."])
-    return "\n".join(
-        [*lines, "", *(f"problem: {p['what']}\n   mend: {p['mend']}" for p in found["problems"])]
-    )
+    return "\n".join([*lines, "", *(f"problem: {p['what']}\n   mend: {p['mend']}" for p in seen["problems"])])
 
 
 def _packages(problems: list[dict[str, str]]) -> dict[str, str]:
@@ -144,6 +142,6 @@ def doctor(as_json: bool) -> int:
     """Check this installation: versions, devices, memory, models, cache."""
     from remotesam.cli.doctor import describe, examine
 
-    found = examine()
-    click.echo(json.dumps(found, indent=1) if as_json else describe(found))
-    return 1 if found["problems"] else 0
+    examination = examine()
+    click.echo(json.dumps(examination, indent=1) if as_json else describe(examination))
+    return 1 if examination["problems"] else 0

@@ -20,14 +20,16 @@ def list_models(as_json: bool) -> None:
     """Show all models by name, and which are on this machine."""
     from remotesam.segmenter.checkpoints import list_models as known
 
-    found = known()
+    models_here = known()
     if as_json:
         fields = ("name", "family", "present", "size", "url", "digest_known")
         click.echo(
-            json.dumps([{**{f: getattr(m, f) for f in fields}, "path": str(m.path)} for m in found], indent=1)
+            json.dumps(
+                [{**{f: getattr(m, f) for f in fields}, "path": str(m.path)} for m in models_here], indent=1
+            )
         )
         return
-    for model in found:
+    for model in models_here:
         size = f"{model.size / 1e6:7.1f} MB" if model.size else "      ?   "
         state = "here" if model.present else "to be fetched"
         checked = (
@@ -64,9 +66,10 @@ def check(path: str) -> None:
     """Verify the checkpoint file PATH, or the model of that name."""
     from remotesam.segmenter.loading import check as verify
 
-    found = verify(path)
-    known = f", the official {found.official}" if found.official else ""
+    checked = verify(path)
+    official = f", the official {checked.official}" if checked.official else ""
     click.echo(
-        f"{found.path}: {found.architecture}, {found.parameters / 1e6:.1f} M parameters, loads{known}\n"
-        f"SHA-256 {found.digest}"
+        f"{checked.path}: {checked.architecture}, {checked.parameters / 1e6:.1f} M parameters, "
+        f"loads{official}\n"
+        f"SHA-256 {checked.digest}"
     )

@@ -92,8 +92,8 @@ def _option(name: str, about: dict[str, Any]) -> Callable[[Command], Command]:
 def _metavar(about: dict[str, Any]) -> str:
     kinds = [about, *about.get("anyOf", [])]
     names = {"integer": "N", "number": "X", "string": "TEXT", "array": "N,N"}
-    found = next((names[kind["type"]] for kind in kinds if kind.get("type") in names), "VALUE")
-    return str(about.get("x-hint", found))
+    metavar = next((names[kind["type"]] for kind in kinds if kind.get("type") in names), "VALUE")
+    return str(about.get("x-hint", metavar))
 
 
 def _choices(about: dict[str, Any]) -> list[str] | None:

@@ -26,8 +26,8 @@ def status(directory: str, as_json: bool) -> None:
     from remotesam.run.records import encode
     from remotesam.run.status import describe, run_status
 
-    found = run_status(directory)
-    click.echo(encode(found).decode() if as_json else describe(found))
+    run_state = run_status(directory)
+    click.echo(encode(run_state).decode() if as_json else describe(run_state))
 
 
 @run.command("retry-failed")

@@ -15,5 +15,5 @@ def show_schema(kind: str) -> None:
     """Print the JSON Schema of the settings of a KIND of run: `segment` where none is named."""
     from remotesam.config import PanoramaConfig, SegmentConfig, schema
 
-    found = schema(SegmentConfig if kind == "segment" else PanoramaConfig)
-    click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    settings = schema(SegmentConfig if kind == "segment" else PanoramaConfig)
+    click.echo(json.dumps(settings, indent=1, ensure_ascii=False))

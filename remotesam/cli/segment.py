@@ -80,13 +80,13 @@ def plan(raster: str, as_json: bool, no_probe: bool, config_file: str | None, **
     """Say what a run over RASTER would take, before any work is done."""
     from remotesam.pipeline.plan import describe, preflight
 
-    found = preflight(raster, collect_config(SegmentConfig, config_file, given), probe=not no_probe)
+    facts = preflight(raster, collect_config(SegmentConfig, config_file, given), probe=not no_probe)
     if as_json:
         import json
 
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(facts, indent=1))
     else:
-        click.echo(describe(found))
+        click.echo(describe(facts))
 
 
 @contextmanager

@@ -132,8 +132,8 @@ class ClickService:
             if larger == chip:
                 break
             chip = larger
-        found = [self._candidate(answer, prompts.moved_to(chip), chip) for answer in answers]
-        return [candidate for candidate in found if candidate is not None]
+        candidates = [self._candidate(answer, prompts.moved_to(chip), chip) for answer in answers]
+        return [candidate for candidate in candidates if candidate is not None]
 
     def _answer(self, prompts: Prompts, chip: Window) -> Sequence[Prediction]:
         if chip not in self._chips:

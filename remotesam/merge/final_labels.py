@@ -54,8 +54,8 @@ class FinalLabels:
             for other, place, taken in taken_from(self._grid, tile.index, self.seamlines):
                 there = place.intersect(window)
                 if not there.empty:
-                    here = taken[there.relative_to(place).slices]
-                    ids[there.relative_to(window).slices][here] = self._read_part(other, there)[here]
+                    inside = taken[there.relative_to(place).slices]
+                    ids[there.relative_to(window).slices][inside] = self._read_part(other, there)[inside]
         return ids
 
     def of_tile(self, index: int) -> NDArray[np.int64]:
@@ -79,9 +79,9 @@ class FinalLabels:
         if len(look_up) == 0:
             return np.zeros(part.shape, np.int64)
         labels = decode_labels(self._compressed(tile.index), part.relative_to(tile.chip))
-        known = np.zeros(max(len(look_up), int(labels.max())) + 1, np.int64)
-        known[1 : len(look_up) + 1] = look_up
-        return known[labels]
+        final_ids = np.zeros(max(len(look_up), int(labels.max())) + 1, np.int64)
+        final_ids[1 : len(look_up) + 1] = look_up
+        return final_ids[labels]
 
     def _read_ids(self, index: int) -> NDArray[np.int64]:
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])

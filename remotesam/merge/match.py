@@ -38,10 +38,10 @@ def find_contacts(context: WorkerContext[TileJob], index: int) -> int:
     spec = context.raster.spec
     small = np.frombuffer(context.store.get(SMALL_NAME), "<i8")
     labels = FinalLabels(context.store, context.job.grid)
-    here = np.intersect1d(np.concatenate([labels.of_tile(index), labels.shared(index)]), small)
+    small_here = np.intersect1d(np.concatenate([labels.of_tile(index), labels.shared(index)]), small)
     pairs = np.empty((0, 2), np.int64)
-    if len(here):
-        pairs = contacts(labels.read(core.pad(1).clip(spec.height, spec.width)), here)
+    if len(small_here):
+        pairs = contacts(labels.read(core.pad(1).clip(spec.height, spec.width)), small_here)
     context.store.put(contacts_name(index), pairs.astype("<i8").tobytes())
     return len(pairs)
 

@@ -53,9 +53,9 @@ def fuse_scales(job: TileJob, store: RunStore, runner: Runner) -> list[ScaleShar
     report = []
     for scale, offer in zip(scales, offered, strict=True):
         size = max(scale.config.tile_size)
-        mine = columns["scale"] == size
-        pixels = int(columns["area_px"][mine].sum())
-        report.append(ScaleShare(tile_size=size, offered=offer, segments=int(mine.sum()), pixels=pixels))
+        of_scale = columns["scale"] == size
+        pixels = int(columns["area_px"][of_scale].sum())
+        report.append(ScaleShare(tile_size=size, offered=offer, segments=int(of_scale.sum()), pixels=pixels))
     store.put_table(SEGMENTS_NAME, pa.table(columns))
     return report
 
@@ -66,10 +66,10 @@ def sum_colours(step: int, context: WorkerContext[TileJob], index: int) -> int:
     readers = [FinalLabels(RunStore(one.run_url), one.grid) for one in context.job.scales()[: step + 1]]
     choices = [read_choice(store, earlier) for earlier in range(1, step)]
     coarse = FusedLabels(readers[:step], choices).read(core)
-    found = pair_statistics(coarse, readers[step].read(core), context.raster.read(core).image)
-    sums = {name: getattr(found, name) for name in _STATISTICS}
+    statistics = pair_statistics(coarse, readers[step].read(core), context.raster.read(core).image)
+    sums = {name: getattr(statistics, name) for name in _STATISTICS}
     store.put_arrays(f"{statistics_folder(step)}/{index}.arrow", sums)
-    return len(found.pixels)
+    return len(statistics.pixels)
 
 
 def segment_columns(job: TileJob) -> dict[str, NDArray[Any]]:

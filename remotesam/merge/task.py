@@ -56,10 +56,10 @@ def match_seams(context: WorkerContext[TileJob], index: int) -> int:
     edges, line = Edges.concatenate([]), TileSeamlines()
     if tile is not None and tile.n_core:
         others = [_open(context.store, other) for other in grid.neighbours(index)]
-        found = [(other, join(tile, other, config)) for other in others if other is not None]
-        edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in found])
+        joined = [(other, join(tile, other, config)) for other in others if other is not None]
+        edges = Edges.concatenate([Edges.of(joins, index, other.tile.index) for other, joins in joined])
         if STRATEGIES[config.merge].seamlines:
-            line = find_seamlines(tile, found, grid, config.padding)
+            line = find_seamlines(tile, joined, grid, config.padding)
     write_seamlines(context.store, index, line)
     table = pa.table({name: getattr(edges, name) for name in _COLUMNS})
     summary = SeamsSummary(segments=tile.n_core if tile else 0)
@@ -67,25 +67,25 @@ def match_seams(context: WorkerContext[TileJob], index: int) -> int:
     return len(edges)
 
 
-def join(one: SegmentedTile, other: SegmentedTile, config: SegmentConfig) -> Joins:
+def join(tile: SegmentedTile, other: SegmentedTile, config: SegmentConfig) -> Joins:
     """The joins of two neighbouring tiles by the strategy asked for, or its stand-in without padding."""
     strategy = STRATEGIES[config.merge]
     if config.padding == 0 and strategy.without_padding is not None:
         strategy = STRATEGIES[strategy.without_padding]
-    lines, windows = facing_lines(one.tile, other.tile), strip(one.tile, other.tile)
+    lines, windows = facing_lines(tile.tile, other.tile), strip(tile.tile, other.tile)
     seen = contacts = None
     if "strip" in strategy.evidence:
-        seen = strip_evidence(_pixels(one, windows), _pixels(other, windows))
+        seen = strip_evidence(_pixels(tile, windows), _pixels(other, windows))
     if "contacts" in strategy.evidence and lines is not None:
-        contacts = contact_evidence(one.labels(lines[0]), other.labels(lines[1]))
+        contacts = contact_evidence(tile.labels(lines[0]), other.labels(lines[1]))
     rule: Rule = strategy.load()
     return rule(
         Pair(
             strip=seen,
             contacts=contacts,
-            chip_area_a=one.chip_area,
+            chip_area_a=tile.chip_area,
             chip_area_b=other.chip_area,
-            n_core_a=one.n_core,
+            n_core_a=tile.n_core,
             n_core_b=other.n_core,
             at_corner=lines is None,
             min_contact=config.min_contact,

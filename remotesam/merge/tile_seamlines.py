@@ -65,12 +65,12 @@ class TileSeamlines:
 
 
 def find_seamlines(
-    one: Segmented, others: Sequence[tuple[Segmented, Joins]], grid: TileGrid, padding: int
+    segmented: Segmented, others: Sequence[tuple[Segmented, Joins]], grid: TileGrid, padding: int
 ) -> TileSeamlines:
     """Find the lines of one tile.
 
     Args:
-        one: the tile.
+        segmented: the tile.
         others: its neighbours that were segmented, with their joins; those at a corner have no line.
         grid: all tiles.
         padding: how far a line may stray, px.
@@ -78,34 +78,34 @@ def find_seamlines(
     lines: dict[str, Offsets] = {}
     moved = [(_NOTHING, _NOTHING, _NOTHING)]
     for other, joins in others:
-        if one.tile.row != other.tile.row and one.tile.col != other.tile.col:
+        if segmented.tile.row != other.tile.row and segmented.tile.col != other.tile.col:
             continue
-        name = "east" if one.tile.row == other.tile.row else "south"
-        window, middle = _band(one.tile, other.tile, padding)
-        mine, its = one.labels(window), other.labels(window)
-        place, count = one.tile.row, grid.rows
+        name = "east" if segmented.tile.row == other.tile.row else "south"
+        window, middle = _band(segmented.tile, other.tile, padding)
+        own, theirs = segmented.labels(window), other.labels(window)
+        position, count = segmented.tile.row, grid.rows
         if name == "south":
-            mine, its, place, count = mine.T, its.T, one.tile.col, grid.cols
-        a, b = with_joins(mine, its, joins.label_a, joins.label_b)
-        own_a, own_b = (mine > 0) & (mine <= one.n_core), (its > 0) & (its <= other.n_core)
+            own, theirs, position, count = own.T, theirs.T, segmented.tile.col, grid.cols
+        a, b = with_joins(own, theirs, joins.label_a, joins.label_b)
+        own_a, own_b = (own > 0) & (own <= segmented.n_core), (theirs > 0) & (theirs <= other.n_core)
         strip = Strip(a=a, b=b, owned_a=own_a, owned_b=own_b, middle=middle)
-        line = seamline(strip, open_start=place == 0, open_end=place == count - 1)
+        line = seamline(strip, open_start=position == 0, open_end=position == count - 1)
         if not line.any():
             continue
         lines[name] = line
-        column, cut = np.arange(mine.shape[1]), middle + line[:, None].astype(np.int64)
+        column, cut = np.arange(own.shape[1]), middle + line[:, None].astype(np.int64)
         to_one, to_other = (column >= middle) & (column < cut), (column < middle) & (column >= cut)
-        moved.append(_count(one, mine[to_one], 1))
-        moved.append(_count(other, its[to_one], -1))
-        moved.append(_count(other, its[to_other], 1))
-        moved.append(_count(one, mine[to_other], -1))
+        moved.append(_count(segmented, own[to_one], 1))
+        moved.append(_count(other, theirs[to_one], -1))
+        moved.append(_count(other, theirs[to_other], 1))
+        moved.append(_count(segmented, own[to_other], -1))
     tile, label, pixels = (np.concatenate(column) for column in zip(*moved, strict=True))
     return TileSeamlines(**lines, tile=tile, label=label, moved=pixels)
 
 
-def write_seamlines(store: RunStore, index: int, found: TileSeamlines) -> None:
+def write_seamlines(store: RunStore, index: int, seamlines: TileSeamlines) -> None:
     """Keep the lines of a tile in the run."""
-    store.put_arrays(seamlines_name(index), {name: getattr(found, name) for name in _FIELDS})
+    store.put_arrays(seamlines_name(index), {name: getattr(seamlines, name) for name in _FIELDS})
 
 
 def read_seamlines(store: RunStore, index: int) -> TileSeamlines:
@@ -127,9 +127,9 @@ def owned_segments(store: RunStore, grid: TileGrid, index: int, read: ReadSeamli
     table = table.slice(0, summary_of(table, UnitSummary).segments)
     areas = table["core_area"].to_numpy().copy()
     for source in grid.before(index):
-        found = read(source)
-        mine = found.tile == index
-        np.add.at(areas, found.label[mine] - 1, found.moved[mine])
+        seamlines = read(source)
+        of_tile = seamlines.tile == index
+        np.add.at(areas, seamlines.label[of_tile] - 1, seamlines.moved[of_tile])
     return table.set_column(table.column_names.index("core_area"), "core_area", pa.array(areas))
 
 
@@ -166,14 +166,14 @@ def taken_from(
         yield grid[index - grid.cols], window, np.arange(reach)[:, None] < line
 
 
-def _band(one: Tile, other: Tile, padding: int) -> tuple[Window, int]:
+def _band(tile: Tile, other: Tile, padding: int) -> tuple[Window, int]:
     """The pixels round a seam that both tiles see, over the seam's whole length, and how many lie before it.
 
     At most half of a core, so that the lines on its two sides cannot cross.
     """
-    vertical = one.row == other.row
+    vertical = tile.row == other.row
     a, b, chip_a, chip_b = (
-        w if vertical else _turned(w) for w in (one.core, other.core, one.chip, other.chip)
+        w if vertical else _turned(w) for w in (tile.core, other.core, tile.chip, other.chip)
     )
     before = min(padding, a.width // 2, b.col - max(chip_b.col, a.col))
     after = min(padding, b.width // 2, min(chip_a.col_stop, b.col_stop) - b.col)
@@ -185,8 +185,8 @@ def _turned(window: Window) -> Window:
     return Window(window.col, window.row, window.width, window.height)
 
 
-def _count(one: Segmented, labels: NDArray[np.int32], sign: int) -> tuple[Ints, Ints, Ints]:
+def _count(tile: Segmented, labels: NDArray[np.int32], sign: int) -> tuple[Ints, Ints, Ints]:
     """Tile, label and signed number of pixels of the labels that can own pixels."""
-    amounts = np.bincount(labels[labels <= one.n_core])
+    amounts = np.bincount(labels[labels <= tile.n_core])
     found = np.flatnonzero(amounts[1:]) + 1
-    return np.full(len(found), one.tile.index, np.int64), found, sign * amounts[found]
+    return np.full(len(found), tile.tile.index, np.int64), found, sign * amounts[found]

@@ -42,6 +42,6 @@ def _least_agreement(joined: Components, edges: Edges) -> NDArray[np.float64]:
     agreement = np.full(joined.count + 1, np.nan)
     views, labels = edges.key_a >> 32, edges.key_a & np.int64(2**32 - 1)
     for index in np.unique(views):
-        here = views == index
-        np.fmin.at(agreement, joined.lut(int(index))[labels[here] - 1], edges.score[here])
+        of_view = views == index
+        np.fmin.at(agreement, joined.lut(int(index))[labels[of_view] - 1], edges.score[of_view])
     return agreement

@@ -53,10 +53,10 @@ def parse_click(text: str) -> Point:
     Raises:
         InputError: it is something else.
     """
-    found = CLICK.fullmatch(text)
-    if found is None:
+    parts = CLICK.fullmatch(text)
+    if parts is None:
         raise InputError(f"click '{text}': write two numbers and, if you like, + or -, as in 12.5,-3,-")
-    return float(found[1]), float(found[2]), found[3] != "-"
+    return float(parts[1]), float(parts[2]), parts[3] != "-"
 
 
 def segment_clicked(  # noqa: PLR0913 (public API)
@@ -154,15 +154,17 @@ def _camera_clicks(place: Place, clicks: Sequence[Point], pixel_clicks: Sequence
     Raises:
         InputError: a pixel lies outside the picture.
     """
-    found = [Click((lon - place.heading + 180) % 360 - 180, lat, positive) for lon, lat, positive in clicks]
+    camera_clicks = [
+        Click((lon - place.heading + 180) % 360 - 180, lat, positive) for lon, lat, positive in clicks
+    ]
     for x, y, positive in pixel_clicks:
         if not (0 <= x <= place.grid.width and 0 <= y <= place.grid.height):
             raise InputError(
                 f"click {x:g},{y:g} lies outside the picture of {place.grid.width}×{place.grid.height} px"
             )
         lon, lat = place.grid.lonlat(x, y)
-        found.append(Click(float(lon), float(lat), positive))
-    return found
+        camera_clicks.append(Click(float(lon), float(lat), positive))
+    return camera_clicks
 
 
 def _steps(

@@ -70,9 +70,9 @@ def locate(raster: Raster, heading: float | None, *, earth: bool = False) -> Pla
                 f"{spec.path}: is a map of the earth, which has no heading; leave --heading out"
             )
         return Place(_geographic(raster) if georeferenced else _whole(raster), 0.0, "earth")
-    found = read_gpano(_xmp(spec.path), spec.width, spec.height)
-    grid = found.grid if found else _whole(raster)
-    turn = heading if heading is not None else (found.heading if found else 0.0)
+    gpano = read_gpano(_xmp(spec.path), spec.width, spec.height)
+    grid = gpano.grid if gpano else _whole(raster)
+    turn = heading if heading is not None else (gpano.heading if gpano else 0.0)
     return Place(grid, turn % 360.0, "north" if turn % 360.0 else "camera")
 
 

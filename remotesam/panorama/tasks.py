@@ -113,10 +113,10 @@ def match_view(context: WorkerContext[PanoramaJob], index: int) -> int:
                 joins,
             )
             lines += [] if line is None else [line]
-    found = Edges.concatenate(edges)
-    context.store.put_table(seams_name(index), pa.table({name: getattr(found, name) for name in _COLUMNS}))
+    joined = Edges.concatenate(edges)
+    context.store.put_table(seams_name(index), pa.table({name: getattr(joined, name) for name in _COLUMNS}))
     context.store.put_table(seamlines_name(index), _line_table(lines))
-    return len(found)
+    return len(joined)
 
 
 def read_edges(store: RunStore, index: int) -> Edges:

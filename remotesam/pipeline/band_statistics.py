@@ -22,13 +22,13 @@ def sum_bands(context: WorkerContext[TileJob], index: int) -> int:
     pixels = context.raster.read_native(core)
     labels = labels_of(context.job).read(core)
     chosen = (labels > 0) & pixels.valid
-    ids, place = np.unique(labels[chosen], return_inverse=True)
+    ids, position = np.unique(labels[chosen], return_inverse=True)
     values = [band[chosen].astype(np.float64) for band in pixels.values]
     sums = {
         "ids": ids,
-        "counts": np.bincount(place, minlength=len(ids)),
-        "sums": np.stack([np.bincount(place, v, len(ids)) for v in values], axis=1),
-        "squares": np.stack([np.bincount(place, v * v, len(ids)) for v in values], axis=1),
+        "counts": np.bincount(position, minlength=len(ids)),
+        "sums": np.stack([np.bincount(position, v, len(ids)) for v in values], axis=1),
+        "squares": np.stack([np.bincount(position, v * v, len(ids)) for v in values], axis=1),
     }
     context.store.put_arrays(f"{STAGE}/{index}.arrow", sums)
     return len(ids)
@@ -52,9 +52,9 @@ class BandStatistics:
 
     def add(self, index: int) -> None:
         """Take the sums of a tile."""
-        found, _ = self.store.get_arrays(f"{STAGE}/{index}.arrow")
-        rows = np.concatenate([found["counts"][:, None], found["sums"], found["squares"]], axis=1)
-        for key, row in zip(found["ids"].tolist(), rows, strict=True):
+        sums, _ = self.store.get_arrays(f"{STAGE}/{index}.arrow")
+        rows = np.concatenate([sums["counts"][:, None], sums["sums"], sums["squares"]], axis=1)
+        for key, row in zip(sums["ids"].tolist(), rows, strict=True):
             self._sums[key] = self._sums.get(key, 0.0) + row
 
     def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

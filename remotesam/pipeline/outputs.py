@@ -89,8 +89,8 @@ def write_polygons(job: TileJob, store: RunStore, path: str, runner: Runner) -> 
                 bands.add(batch.tile)
             if len(batch.ids):
                 geometries = place(restyle(batch.geometries), spec.transform)
-                more = bands.take(batch.ids) if bands is not None else {}
-                tables.append(_attributes(batch, geometries, spec, schema, more))
+                band_columns = bands.take(batch.ids) if bands is not None else {}
+                tables.append(_attributes(batch, geometries, spec, schema, band_columns))
                 yield geometries, tables[-1]
             tell(runner.listener, StepDone(done=batch.tile + 1, total=len(grid)))
             if runner.cancel.is_set():
@@ -131,11 +131,11 @@ def _attributes(
     geometries: NDArray[np.object_],
     spec: RasterSpec,
     schema: pa.Schema,
-    more: dict[str, NDArray[np.float64]],
+    band_columns: dict[str, NDArray[np.float64]],
 ) -> pa.Table:
     area, perimeter = measure(geometries, spec.crs)
     outlines = Outlines(ids=batch.ids, geometries=geometries, area=area, perimeter=perimeter)
-    columns = {**batch.columns, **more, **outline_columns(outlines)}
+    columns = {**batch.columns, **band_columns, **outline_columns(outlines)}
     return pa.table([pa.array(columns[entry.name]).cast(entry.type) for entry in schema], schema=schema)
 
 
@@ -232,6 +232,6 @@ def _facts(job: TileJob, about: RunReport) -> RunFacts:
         area_unit="m²" if metres else "px",
         stages=about.stats.stages,
         warnings=about.warnings,
-        failures=[(str(one.unit), one.error) for one in about.failures],
+        failures=[(str(failure.unit), failure.error) for failure in about.failures],
         version=__version__,
     )

@@ -38,7 +38,7 @@ def preflight(source: RasterInput, config: SegmentConfig, *, probe: bool = True)
     spec = raster.spec
     grids = [TileGrid(spec.height, spec.width, size, config.padding) for size in config.tile_size]
     tiles = sum(len(grid) for grid in grids)
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "raster": spec.path,
         "height": spec.height,
         "width": spec.width,
@@ -54,32 +54,32 @@ def preflight(source: RasterInput, config: SegmentConfig, *, probe: bool = True)
         "warnings": warnings(raster),
     }
     if probe:
-        found |= _probe(raster, config, grids[0], tiles, found["valid_share"])
-    return found
+        facts |= _probe(raster, config, grids[0], tiles, facts["valid_share"])
+    return facts
 
 
-def describe(found: dict[str, Any]) -> str:
+def describe(facts: dict[str, Any]) -> str:
     """The facts as a short text."""
-    height, width = found["chip"]
+    height, width = facts["chip"]
     lines = [
-        f"{found['raster']}",
+        f"{facts['raster']}",
         (
-            f"  {found['width']} × {found['height']} px ({found['megapixels']:g} Mpx), {found['dtype']}, "
-            f"bands {', '.join(map(str, found['bands']))}, {found['crs'] or 'no CRS: pixel coordinates'}"
+            f"  {facts['width']} × {facts['height']} px ({facts['megapixels']:g} Mpx), {facts['dtype']}, "
+            f"bands {', '.join(map(str, facts['bands']))}, {facts['crs'] or 'no CRS: pixel coordinates'}"
         ),
-        f"  {found['valid_share']:.1%} of the pixels hold data",
-        f"  {found['tiles']} tiles, {width} × {height} px seen for each",
+        f"  {facts['valid_share']:.1%} of the pixels hold data",
+        f"  {facts['tiles']} tiles, {width} × {height} px seen for each",
     ]
-    if "seconds" in found:
+    if "seconds" in facts:
         lines.append(
-            f"  about {duration(found['seconds'])} (one tile took {duration(found['probe_seconds'])}, "
-            f"{found['probe_segments']} segments) with one worker"
+            f"  about {duration(facts['seconds'])} (one tile took {duration(facts['probe_seconds'])}, "
+            f"{facts['probe_segments']} segments) with one worker"
         )
         lines.append(
-            f"  about {found['disk'] / 1e6:.0f} MB in the run directory and "
-            f"{found['peak_memory'] / 2**30:.1f} GiB of memory"
+            f"  about {facts['disk'] / 1e6:.0f} MB in the run directory and "
+            f"{facts['peak_memory'] / 2**30:.1f} GiB of memory"
         )
-    return "\n".join([*lines, *(f"  warning: {text}" for text in found["warnings"])])
+    return "\n".join([*lines, *(f"  warning: {text}" for text in facts["warnings"])])
 
 
 def _probe(raster: Raster, config: SegmentConfig, grid: TileGrid, tiles: int, share: float) -> dict[str, Any]:

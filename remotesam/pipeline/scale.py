@@ -57,8 +57,8 @@ def match_scale(job: TileJob, runner: Runner, live: LivePreview | None = None) -
     with timed(seconds, "seams"):
         each_unit(job, runner, "seams", match_seams)
     with timed(seconds, "match"):
-        found = match(job, partial(each_unit, job, runner))
-    for chain in found.long:
+        summary = match(job, partial(each_unit, job, runner))
+    for chain in summary.long:
         message = f"a segment that starts in tile {chain.tile} spans {chain.tiles} tiles"
         tell(runner.listener, Warned(code="long_component", message=message))
-    return MatchedScale(job, summaries, found, seconds)
+    return MatchedScale(job, summaries, summary, seconds)

@@ -210,12 +210,12 @@ def _stages(
     job: TileJob, store: RunStore, outputs: Outputs, options: RunOptions, live: LivePreview | None
 ) -> tuple[list[MatchedScale], list[ScaleShare], pa.Table, dict[str, float]]:
     """All stages: the scales, what each contributed, the attributes of the segments, seconds by stage."""
-    with connect(job.config, options.executor) as place:
+    with connect(job.config, options.executor) as client:
         scales: list[MatchedScale] = []
-        for one in job.scales():
-            with runner_for(one, options, place) as runner:
-                scales.append(match_scale(one, runner, live if not scales else None))
-        with runner_for(job, options, place, model=False) as runner:
+        for scale in job.scales():
+            with runner_for(scale, options, client) as runner:
+                scales.append(match_scale(scale, runner, live if not scales else None))
+        with runner_for(job, options, client, model=False) as runner:
             seconds = {name: sum(s.seconds.get(name, 0) for s in scales) for name in scales[0].seconds}
             shares = _choose(job, store, runner, seconds)
             discard_if_changed(store, "polygons", stage_settings(job.config, "polygons"))
@@ -234,7 +234,7 @@ def _choose(job: TileJob, store: RunStore, runner: Runner, seconds: dict[str, fl
     scales = job.scales()
     if len(scales) == 1:
         return []
-    inputs = {"scales": [RunStore(one.run_url).get_json(INPUTS_NAME)["seams"] for one in scales]}
+    inputs = {"scales": [RunStore(scale.run_url).get_json(INPUTS_NAME)["seams"] for scale in scales]}
     discard_if_changed(store, "colours", inputs)
     with timed(seconds, "scales"):
         return fuse_scales(job, store, runner)

@@ -15,12 +15,12 @@ def visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [str(number) for number in range(_count())]
-    found: list[str] = []
+    gpus: list[str] = []
     for part in visible.split(","):
         if not part.strip() or part.strip().startswith("-"):
             break
-        found.append(part.strip())
-    return found
+        gpus.append(part.strip())
+    return gpus
 
 
 def _count() -> int:

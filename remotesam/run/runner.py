@@ -82,8 +82,8 @@ class ModelMark:
         """
         if options.segmenter is not None:
             return cls(options.segmenter.name, options.segmenter.digest)
-        known, path = checkpoints.locate(config.model)
-        return cls(known or path.name, checkpoints.file_digest(path))
+        name, path = checkpoints.locate(config.model)
+        return cls(name or path.name, checkpoints.file_digest(path))
 
 
 def start_run(
@@ -165,12 +165,12 @@ def runner_for(
         wanted: see `connect`.
         model: False when no unit is going to be segmented.
     """
-    with connect(job.config, wanted) as place:
+    with connect(job.config, wanted) as client:
         executor: Executor
         runner: Runner
-        if isinstance(place, str):
+        if isinstance(client, str):
             context = WorkerContext(job, options.segmenter, options.cancel)
-            executor = SerialExecutor(context) if place == "serial" else ThreadExecutor(context, THREADS)
+            executor = SerialExecutor(context) if client == "serial" else ThreadExecutor(context, THREADS)
             runner = Runner(executor, options.cancel, options.listener)
             if model and len(RunStore(job.run_url).finished("tiles")) < job.units:
                 runner.begin("load_model")
@@ -180,10 +180,10 @@ def runner_for(
         else:
             from remotesam.run.cluster import DaskExecutor
 
-            executor = DaskExecutor(place, job, options.segmenter if model else None)
+            executor = DaskExecutor(client, job, options.segmenter if model else None)
             runner = Runner(executor, options.cancel, options.listener)
             if model:
-                ready = ClusterReady(dashboard=place.dashboard_link, workers=executor.workers)
+                ready = ClusterReady(dashboard=client.dashboard_link, workers=executor.workers)
                 tell(options.listener, ready)
         try:
             yield runner
@@ -405,7 +405,7 @@ def discard_if_changed(store: RunStore, stage: str, inputs: dict[str, Any]) -> N
         stage: whose inputs are compared.
         inputs: JSON-ready; what the stage is about to work from.
     """
-    known = store.get_json(INPUTS_NAME) if store.exists(INPUTS_NAME) else {}
-    if known.get(stage) != inputs:
+    earlier = store.get_json(INPUTS_NAME) if store.exists(INPUTS_NAME) else {}
+    if earlier.get(stage) != inputs:
         store.remove(content_after(stage))
-        store.put_json(INPUTS_NAME, {**known, stage: inputs})
+        store.put_json(INPUTS_NAME, {**earlier, stage: inputs})

@@ -45,9 +45,9 @@ def run_status(directory: str) -> RunStatus:
     store = RunStore(directory)
     manifest = store.manifest()
     stores = unit_stores(directory, manifest)
-    places = {one.url: one for one in (store, *stores)}.values()
+    places = {place.url: place for place in (store, *stores)}.values()
     finished = {
-        stage.name: sum(len(one.finished(stage.content[0], stage.suffix)) for one in places)
+        stage.name: sum(len(place.finished(stage.content[0], stage.suffix)) for place in places)
         for stage in STAGES.values()
         if stage.by_unit
     }
@@ -59,7 +59,7 @@ def run_status(directory: str) -> RunStatus:
         model=str(manifest.identity["model"]),
         units=sum(manifest.units.values()),
         finished={name: count for name, count in finished.items() if count or name == "tiles"},
-        matched=all(one.exists(SUMMARY_NAME) for one in stores),
+        matched=all(place.exists(SUMMARY_NAME) for place in stores),
         written=store.exists(WRITTEN_NAME),
         failures=failures(stores),
     )
@@ -79,17 +79,17 @@ def failures(stores: Iterable[RunStore]) -> list[UnitFailure]:
     ]
 
 
-def describe(found: RunStatus) -> str:
+def describe(status: RunStatus) -> str:
     """The status as a short text."""
-    unit = "view" if found.kind == "panorama" else "tile"
-    counts = ", ".join(f"{STAGES[name].title.lower()} {count}" for name, count in found.finished.items())
+    unit = "view" if status.kind == "panorama" else "tile"
+    counts = ", ".join(f"{STAGES[name].title.lower()} {count}" for name, count in status.finished.items())
     lines = [
-        f"{found.run}: {found.source} → {found.output} with {found.model}",
+        f"{status.run}: {status.source} → {status.output} with {status.model}",
         (
-            f"{found.finished['tiles']} of {found.units} {unit}s finished; output "
-            f"{'written' if found.written else 'not written yet'}"
+            f"{status.finished['tiles']} of {status.units} {unit}s finished; output "
+            f"{'written' if status.written else 'not written yet'}"
         ),
         f"units by stage: {counts}",
     ]
-    lines += [f"failed: {unit} {one.unit}: {one.error}" for one in found.failures]
+    lines += [f"failed: {unit} {failure.unit}: {failure.error}" for failure in status.failures]
     return "\n".join(lines)

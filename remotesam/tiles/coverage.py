@@ -36,14 +36,14 @@ class PassCoverage:
         coverage, iou, stability = (np.zeros(length) for _ in range(3))
         accepted, ran, encoded = (np.zeros(length, np.int64) for _ in range(3))
         for valid, passes in tiles:
-            reached = [one.coverage for one in passes]
+            reached = [report.coverage for report in passes]
             coverage += valid * np.pad(reached, (0, length - len(reached)), mode="edge")
-            for index, one in enumerate(passes):
-                accepted[index] += one.accepted
+            for index, report in enumerate(passes):
+                accepted[index] += report.accepted
                 ran[index] += 1
-                encoded[index] += one.points > 0
-                iou[index] += one.iou_threshold
-                stability[index] += one.stability_threshold
+                encoded[index] += report.points > 0
+                iou[index] += report.iou_threshold
+                stability[index] += report.stability_threshold
         whole = sum(valid for valid, _ in tiles) or 1
         each = np.maximum(ran, 1)
         return cls(coverage / whole, accepted, ran, encoded, iou / each, stability / each)

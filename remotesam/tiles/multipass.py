@@ -116,8 +116,8 @@ def _run_passes(
         before = len(segments)
         thresholds = _Thresholds(len(reports), iou, stability)
         candidates, gained = _accept(proposals, labels, valid, segments, thresholds, config)
-        for more in _extend(proposals, rounds, labels):
-            prompted += more
+        for extension in _extend(proposals, rounds, labels):
+            prompted += extension
             candidates, also = _accept(proposals, labels, valid, segments, thresholds, config)
             gained += also
         covered += gained
@@ -162,9 +162,9 @@ def _zoom(
         residual = valid[window.slices] & (labels == 0)
         if covered >= config.target_coverage or residual.sum() < config.zoom_area:
             continue
-        found = _run_passes(image[window.slices], residual, segmenter, in_window, before_pass)
-        new = found.labels > 0
-        labels[new] = found.labels[new] + len(result.segments)
+        enlarged = _run_passes(image[window.slices], residual, segmenter, in_window, before_pass)
+        new = enlarged.labels > 0
+        labels[new] = enlarged.labels[new] + len(result.segments)
         first, share = len(result.passes), int(residual.sum()) / valid_pixels
         result.segments.extend(
             replace(
@@ -172,13 +172,13 @@ def _zoom(
                 pass_index=first + segment.pass_index,
                 point=(segment.point[0] + window.col, segment.point[1] + window.row),
             )
-            for segment in found.segments
+            for segment in enlarged.segments
         )
         result.passes.extend(
             msgspec.structs.replace(
                 report, index=first + report.index, coverage=covered + report.coverage * share
             )
-            for report in found.passes
+            for report in enlarged.passes
         )
 
 

@@ -69,24 +69,24 @@ def write_unit(
         passes=result.passes,
         seconds=round(seconds, 3),
     )
-    more = reader.columns(index, labels, unit.owned)
-    found = [result.segments[label - 1] for label in order]
-    points = np.array([s.point for s in found], np.float64).reshape(-1, 2)
-    known = UnitSegments(
+    of_kind = reader.columns(index, labels, unit.owned)
+    segments = [result.segments[label - 1] for label in order]
+    points = np.array([s.point for s in segments], np.float64).reshape(-1, 2)
+    measured = UnitSegments(
         image=unit.image,
         labels=labels,
         area=area,
         core_area=core_area,
-        touches_seam=more["touches_seam"],
-        score=np.array([s.score for s in found], np.float32),
-        stability=np.array([s.stability for s in found], np.float32),
-        pass_index=np.array([s.pass_index for s in found], np.int16),
-        iou_threshold=np.array([s.iou_threshold for s in found], np.float32),
-        stability_threshold=np.array([s.stability_threshold for s in found], np.float32),
+        touches_seam=of_kind["touches_seam"],
+        score=np.array([s.score for s in segments], np.float32),
+        stability=np.array([s.stability for s in segments], np.float32),
+        pass_index=np.array([s.pass_index for s in segments], np.int16),
+        iou_threshold=np.array([s.iou_threshold for s in segments], np.float32),
+        stability_threshold=np.array([s.stability_threshold for s in segments], np.float32),
         prompt=points + np.array([unit.window.col, unit.window.row]),
     )
     store.put_labels(labels_name(index), labels, unit.window)
-    store.put_table(segments_name(index), pa.table({**more, **unit_columns(known)}), summary)
+    store.put_table(segments_name(index), pa.table({**of_kind, **unit_columns(measured)}), summary)
     return summary
 
 

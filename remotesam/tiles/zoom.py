@@ -36,12 +36,12 @@ def zoom_windows(residual: NDArray[np.bool_], least_area: int) -> list[Window]:
     _, _, statistics, _ = cv2.connectedComponentsWithStats(
         residual.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
     )
-    found: set[Window] = set()
+    windows: set[Window] = set()
     for left, top, across, down, area in statistics[1:].tolist():
         if area >= least_area:
             box = Window(top, left, down, across).pad(MARGIN).clip(height, width)
-            found |= {part for part in _parts(box, longest) if residual[part.slices].sum() >= least_area}
-    return [w for w in sorted(found) if not any(w != other and other.contains(w) for other in found)]
+            windows |= {part for part in _parts(box, longest) if residual[part.slices].sum() >= least_area}
+    return [w for w in sorted(windows) if not any(w != other and other.contains(w) for other in windows)]
 
 
 def _parts(box: Window, longest: int) -> list[Window]:

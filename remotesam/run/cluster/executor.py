@@ -176,8 +176,8 @@ class DaskExecutor:
         """Workers, and those of their threads that count; asked at most every `POLL_S`."""
         when, workers, threads = self._counted
         if time.monotonic() - when > POLL_S:
-            found = self._client.nthreads()
-            workers, threads = len(found), sum(min(count, THREADS) for count in found.values())
+            threads_of = self._client.nthreads()
+            workers, threads = len(threads_of), sum(min(count, THREADS) for count in threads_of.values())
             self._counted = (time.monotonic(), workers, threads)
         return workers, threads
 

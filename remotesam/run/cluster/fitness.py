@@ -33,16 +33,16 @@ class Terms:
 
 def versions() -> dict[str, str]:
     """Versions that matter; a build's local part (`+cpu`, `+cu128`) does not, nor the patch of Python."""
-    found = get_versions(packages=PACKAGES)["packages"]
-    versions = {name: str(found[name]).split("+")[0] for name in PACKAGES}
-    return {"python": ".".join(str(found["python"]).split(".")[:2]), **versions}
+    packages = get_versions(packages=PACKAGES)["packages"]
+    versions = {name: str(packages[name]).split("+")[0] for name in PACKAGES}
+    return {"python": ".".join(str(packages["python"]).split(".")[:2]), **versions}
 
 
 def reason_unfit(job: Job, terms: Terms) -> str:
     """Why this worker cannot work on a run, to be said after its name; empty when it can."""
-    for name, found in versions().items():
-        if found != terms.versions[name]:
-            return f"has {name} {found}, the run needs {terms.versions[name]}; install the same version there"
+    for name, installed in versions().items():
+        if installed != terms.versions[name]:
+            return f"has {name} {installed}, the run needs {terms.versions[name]}; install the same there"
     store = RunStore(job.run_url)
     try:
         seen = store.get(terms.probe).decode() == terms.token
