@@ -90,30 +90,30 @@ def _search(segment: Callable[[float], NDArray[np.int32]], wanted: int, start: f
     """
     low, high = -np.inf, np.inf
     tried: list[tuple[float, float]] = []
-    place, best, best_miss = np.log(start), np.zeros((0, 0), np.int32), np.inf
+    position, best, best_miss = np.log(start), np.zeros((0, 0), np.int32), np.inf
     for _ in range(_TRIES):
-        labels = segment(float(np.exp(place)))
+        labels = segment(float(np.exp(position)))
         count = max(_count(labels), 1)
         if abs(count - wanted) < best_miss:
             best, best_miss = labels, abs(count - wanted)
         if best_miss <= TOLERANCE * wanted or high - low < _NARROW:
             break
-        tried.append((place, np.log(count / wanted)))
-        low, high = (place, high) if count < wanted else (low, place)
-        place = _next(tried, low, high)
+        tried.append((position, np.log(count / wanted)))
+        low, high = (position, high) if count < wanted else (low, position)
+        position = _next(tried, low, high)
     return best
 
 
 def _next(tried: list[tuple[float, float]], low: float, high: float) -> float:
     """Where the logarithm of the parameter should give no excess; inside the bracket."""
-    place, excess = tried[-1]
+    position, excess = tried[-1]
     slope = 1.0
-    if len(tried) > 1 and tried[-2][0] != place:
-        slope = (excess - tried[-2][1]) / (place - tried[-2][0])
-    guess = place - excess / slope if slope > _FLAT else np.nan
+    if len(tried) > 1 and tried[-2][0] != position:
+        slope = (excess - tried[-2][1]) / (position - tried[-2][0])
+    guess = position - excess / slope if slope > _FLAT else np.nan
     if low < guess < high:
         return float(guess)
-    return float((max(low, place - 3) + min(high, place + 3)) / 2)
+    return float((max(low, position - 3) + min(high, position + 3)) / 2)
 
 
 def _count(labels: NDArray[np.int32]) -> int:

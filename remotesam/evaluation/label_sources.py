@@ -273,16 +273,16 @@ class VectorLabels:
     def read(self, window: Window) -> NDArray[np.uint32]:
         """See `LabelSource`."""
         bounds = (window.col, window.row, window.col_stop, window.row_stop)
-        found = self._tree.query(shapely.box(*bounds))
-        found = found[np.argsort(self._rank[found])]
+        near = self._tree.query(shapely.box(*bounds))
+        near = near[np.argsort(self._rank[near])]
         layers = np.zeros((int(self._layer.max(initial=0)) + 1, *window.shape), np.uint32)
         # Clipped, because burning costs by vertex; a margin keeps the clip's own edge out of the window.
-        parts = shapely.clip_by_rect(self.geometries[found], *(np.add(bounds, (-1, -1, 1, 1))))
-        for layer in np.unique(self._layer[found]):
-            chosen = (self._layer[found] == layer) & (shapely.get_dimensions(parts) == 2)
+        parts = shapely.clip_by_rect(self.geometries[near], *(np.add(bounds, (-1, -1, 1, 1))))
+        for layer in np.unique(self._layer[near]):
+            chosen = (self._layer[near] == layer) & (shapely.get_dimensions(parts) == 2)
             if chosen.any():
                 burnt = rasterize(
-                    zip(parts[chosen], found[chosen] + 1, strict=True),
+                    zip(parts[chosen], near[chosen] + 1, strict=True),
                     window.shape,
                     transform=Affine.translation(window.col, window.row),
                     dtype="int32",

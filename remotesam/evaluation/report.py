@@ -42,33 +42,35 @@ METRICS = (
 
 def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     """One row per method below a row of titles; shares in percent, `–` where a figure does not exist."""
-    boxes = [one for one in scores if isinstance(one, BoxScores)]
+    boxes = [scored for scored in scores if isinstance(scored, BoxScores)]
     if boxes:
         titles = ["method", "segments", "boxes", "coverage %", "recall@0.5 %", "recall@0.75 %", "mean IoU %"]
         return [
             titles,
             *(
                 [
-                    one.method,
-                    str(one.segments),
-                    str(one.objects),
-                    *map(percent, (one.coverage, one.recall_50, one.recall_75, one.mean_iou)),
+                    scored.method,
+                    str(scored.segments),
+                    str(scored.objects),
+                    *map(percent, (scored.coverage, scored.recall_50, scored.recall_75, scored.mean_iou)),
                 ]
-                for one in boxes
+                for scored in boxes
             ),
         ]
     rows = [["method", "segments", "objects", "coverage %", *_titles(), "seam rate %"]]
-    for one in (one for one in scores if isinstance(one, LabelScores)):
+    for scored in (scored for scored in scores if isinstance(scored, LabelScores)):
         seams = (
-            "–" if one.seam_rate is None else f"{percent(one.seam_rate)} ({percent(one.seam_rate_elsewhere)})"
+            "–"
+            if scored.seam_rate is None
+            else f"{percent(scored.seam_rate)} ({percent(scored.seam_rate_elsewhere)})"
         )
         rows.append(
             [
-                one.method,
-                str(one.segments),
-                str(one.objects),
-                percent(one.coverage),
-                *_cells(one.all),
+                scored.method,
+                str(scored.segments),
+                str(scored.objects),
+                percent(scored.coverage),
+                *_cells(scored.all),
                 seams,
             ]
         )
@@ -78,11 +80,13 @@ def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
 def class_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     """One row per class and method, with titles; only titles when there are no classes."""
     rows = [["class", "method", "objects", "coverage %", *_titles()]]
-    judged = [one for one in scores if isinstance(one, LabelScores)]
-    for name in sorted({name for one in judged for name in one.classes}):
-        for one in judged:
-            found = one.classes[name]
-            rows.append([name, one.method, str(found.objects), percent(found.coverage), *_cells(found)])
+    judged = [scored for scored in scores if isinstance(scored, LabelScores)]
+    for name in sorted({name for scored in judged for name in scored.classes}):
+        for scored in judged:
+            of_class = scored.classes[name]
+            rows.append(
+                [name, scored.method, str(of_class.objects), percent(of_class.coverage), *_cells(of_class)]
+            )
     return rows
 
 

@@ -185,20 +185,20 @@ def score_boxes(
         valid: which pixels count; all when None.
     """
     everything = valid or _everything
-    found = np.empty((0, 5), np.int64)
+    corners = np.empty((0, 5), np.int64)
     pixels = covered = 0
     for window in row_bands(height, width):
-        known = everything(window)
-        labels = np.where(known, segments.read(window)[0], np.uint32(0))
-        pixels += int(known.sum())
+        valid_pixels = everything(window)
+        labels = np.where(valid_pixels, segments.read(window)[0], np.uint32(0))
+        pixels += int(valid_pixels.sum())
         covered += int((labels > 0).sum())
-        found = merge_boxes(np.concatenate([found, label_boxes(labels, window.row, window.col)]))
+        corners = merge_boxes(np.concatenate([corners, label_boxes(labels, window.row, window.col)]))
     inside = np.clip(boxes, 0, [width, height, width, height])
     inside = inside[np.prod(inside[:, 2:] - inside[:, :2], axis=1) > 0]
-    best = best_box_iou(inside, found[:, 1:].astype(np.float64))
+    best = best_box_iou(inside, corners[:, 1:].astype(np.float64))
     return BoxScores(
         method=method,
-        segments=len(found),
+        segments=len(corners),
         coverage=_share(covered, pixels),
         objects=len(inside),
         recall_50=_mean(best >= 0.5),
@@ -248,19 +248,19 @@ class _Source:
     def read(self, window: Window, pad: int) -> _View:
         """A window with `pad` pixels of context on every side."""
         wide = window.pad(pad)
-        there = wide.clip(self.height, self.width)
+        inside = wide.clip(self.height, self.width)
         edges = (
-            (there.row - wide.row, wide.row_stop - there.row_stop),
-            (there.col - wide.col, wide.col_stop - there.col_stop),
+            (inside.row - wide.row, wide.row_stop - inside.row_stop),
+            (inside.col - wide.col, wide.col_stop - inside.col_stop),
         )
-        valid = self._valid(there)
-        segments = np.where(valid, self._segments.read(there)[0], np.uint32(0))
-        references = np.where(valid, self.references.read(there), np.uint32(0))
+        valid = self._valid(inside)
+        segments = np.where(valid, self._segments.read(inside)[0], np.uint32(0))
+        references = np.where(valid, self.references.read(inside), np.uint32(0))
         return _View(
             np.pad(segments, edges),
             np.pad(references, ((0, 0), *edges)),
             np.pad(valid, edges),
-            np.pad(np.ones(there.shape, np.bool_), edges),
+            np.pad(np.ones(inside.shape, np.bool_), edges),
         )
 
 

@@ -76,8 +76,8 @@ class Sam2Segmenter:
         for (index, window, points), plan, (iou, state) in zip(jobs, plans, answers, strict=True):
             crops[index].append(_Crop.start(window, points, plan, state, iou))
         return [
-            Sam2Proposals(self._backend, _crops_of(query)[0], found, exact=self.exact)
-            for query, found in zip(queries, crops, strict=True)
+            Sam2Proposals(self._backend, _crops_of(query)[0], measured, exact=self.exact)
+            for query, measured in zip(queries, crops, strict=True)
         ]
 
 
@@ -168,15 +168,15 @@ class _Crop:
 
     def with_points(self, points: NDArray[np.float64], state: PointState, iou: NDArray[np.float32]) -> _Crop:
         """The crop with further decoded points after those it has; what is known of these stays known."""
-        more = _Crop.start(self.window, points, self.plan, state, iou)
+        extension = _Crop.start(self.window, points, self.plan, state, iou)
         return replace(
             self,
-            points=np.concatenate([self.points, more.points]),
-            state=self.state.followed_by(more.state),
-            iou=np.concatenate([self.iou, more.iou]),
-            known=np.concatenate([self.known, more.known]),
-            stability=np.concatenate([self.stability, more.stability]),
-            boxes=np.concatenate([self.boxes, more.boxes]),
+            points=np.concatenate([self.points, extension.points]),
+            state=self.state.followed_by(extension.state),
+            iou=np.concatenate([self.iou, extension.iou]),
+            known=np.concatenate([self.known, extension.known]),
+            stability=np.concatenate([self.stability, extension.stability]),
+            boxes=np.concatenate([self.boxes, extension.boxes]),
         )
 
 
@@ -261,18 +261,18 @@ class Sam2Proposals:
     ) -> list[tuple[int, Measured]]:
         """Make logits of the points of some masks and measure those masks; gives (index, measured)."""
         rows, owner = np.unique(indices // 3, return_inverse=True)
-        found: list[tuple[int, Measured]] = []
+        answers: list[tuple[int, Measured]] = []
 
         def use(part: slice, logits: torch.Tensor) -> None:
             inside = np.flatnonzero((owner >= part.start) & (owner < part.stop))
             picked = torch.from_numpy((owner[inside] - part.start) * 3 + indices[inside] % 3)
             chosen = logits.flatten(0, 1)[picked.to(logits.device)]
             measured = measure(chosen, *size, masks=masks)
-            found.extend(zip(indices[inside].tolist(), measured, strict=True))
+            answers.extend(zip(indices[inside].tolist(), measured, strict=True))
 
         if len(rows):
             self._backend.logits(crop.plan, crop.state, rows, use)
-        return found
+        return answers
 
     def _judged_size(self, crop: _Crop) -> tuple[int, int]:
         side = self._backend.image_size // 4

@@ -55,17 +55,17 @@ def label_solid_angles(view: View, labels: NDArray[np.int32], count: int) -> NDA
 def _common_box(one: View, other: View) -> tuple[slice, slice] | None:
     """Rows and columns of `one` that may show what `other` sees; None when there are none."""
     edge = np.linspace(0, other.size, 33)
-    sides = [np.stack([edge, np.full(33, place)], 1) for place in (0.0, float(other.size))]
+    sides = [np.stack([edge, np.full(33, position)], 1) for position in (0.0, float(other.size))]
     border = np.concatenate([*sides, *(side[:, ::-1] for side in sides)])
     points, inside = one.project(other.rays(border))
     corners = np.array([[0, 0], [one.size, 0], [0, one.size], [one.size, one.size]], float)
     _, held = other.project(one.rays(corners))
-    known = np.concatenate([points[inside], corners[held]])
-    if not len(known):
+    shared_points = np.concatenate([points[inside], corners[held]])
+    if not len(shared_points):
         return None
     step = 2 + other.size // 16
-    low = np.maximum(np.floor(known.min(axis=0)).astype(int) - step, 0)
-    high = np.minimum(np.ceil(known.max(axis=0)).astype(int) + step, one.size)
+    low = np.maximum(np.floor(shared_points.min(axis=0)).astype(int) - step, 0)
+    high = np.minimum(np.ceil(shared_points.max(axis=0)).astype(int) + step, one.size)
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 

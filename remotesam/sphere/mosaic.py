@@ -69,9 +69,9 @@ def assemble_window(
     writer = _writers(near, owned, lattice, lines)
     out = np.zeros(window.shape, np.int32)
     for view in near:
-        here = writer == view.index
-        if here.any():
-            out[here] = _labels_at(labels_of(view.index), *point_in(view, *lattice, here))
+        written = writer == view.index
+        if written.any():
+            out[written] = _labels_at(labels_of(view.index), *point_in(view, *lattice, written))
     _fill(out, near, lattice, labels_of)
     return out
 
@@ -125,12 +125,14 @@ def _fill(
         x /= depth
         y /= depth
         distance = np.maximum(np.abs(x), np.abs(y))
-        here = empty & front & (distance <= view.half) & (distance < best)
+        fillable = empty & front & (distance <= view.half) & (distance < best)
         middle, focal = view.size / 2, view.focal
-        found = np.zeros(out.shape, np.int32)
-        found[here] = _labels_at(labels_of(view.index), middle + focal * x[here], middle - focal * y[here])
-        labelled = found > 0
-        out[labelled] = found[labelled]
+        labels = np.zeros(out.shape, np.int32)
+        labels[fillable] = _labels_at(
+            labels_of(view.index), middle + focal * x[fillable], middle - focal * y[fillable]
+        )
+        labelled = labels > 0
+        out[labelled] = labels[labelled]
         best[labelled] = distance[labelled]
 
 

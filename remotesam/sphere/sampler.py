@@ -60,15 +60,15 @@ class Sampler:
         origin_row, rows = _localise(down, -MARGIN)
         size = (int(rows.max()) + 2 * MARGIN, int(columns.max()) + 2 * MARGIN)
         turn = self._turn(image.shape[1])
-        crop, known = wrapped_crop(image, valid, (origin_row, origin_col), size, turn, self._poles())
-        crop, known, columns = _narrowed(crop, known, columns)
+        crop, has_data = wrapped_crop(image, valid, (origin_row, origin_col), size, turn, self._poles())
+        crop, has_data, columns = _narrowed(crop, has_data, columns)
         picture = cv2.remap(
             crop, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        if known is None:
+        if has_data is None:
             return picture, np.ones((view.size, view.size), bool)
         seen = cv2.remap(
-            known.astype(np.uint8),
+            has_data.astype(np.uint8),
             columns - 0.5,
             rows - 0.5,
             cv2.INTER_NEAREST,
@@ -89,12 +89,12 @@ class Sampler:
             image, valid = self._levels[-1]
             size = (max(image.shape[1] // 2, 1), max(image.shape[0] // 2, 1))
             smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            known = (
+            has_data = (
                 None
                 if valid is None
                 else cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
             )
-            self._levels.append((smaller, known))
+            self._levels.append((smaller, has_data))
         return self._levels[level]
 
 
@@ -159,12 +159,12 @@ def wrapped_crop(
     """
     height, width = image.shape[:2]
     out = np.zeros((*size, *image.shape[2:]), image.dtype)
-    known = np.zeros(size, bool)
+    has_data = np.zeros(size, bool)
     for target_rows, source_rows, shift in _row_pieces(origin[0], size[0], height, poles, turn):
         for target_cols, source_cols in _column_pieces(origin[1] + shift, size[1], width, turn):
             out[target_rows, target_cols] = image[source_rows, source_cols]
-            known[target_rows, target_cols] = True if valid is None else valid[source_rows, source_cols]
-    return out, None if known.all() else known
+            has_data[target_rows, target_cols] = True if valid is None else valid[source_rows, source_cols]
+    return out, None if has_data.all() else has_data
 
 
 def _row_pieces(
@@ -205,7 +205,7 @@ def _column_pieces(start: int, count: int, width: int, turn: int | None) -> Iter
 
 
 def _narrowed(
-    crop: NDArray[Any], known: NDArray[np.bool_] | None, columns: NDArray[np.float32]
+    crop: NDArray[Any], has_data: NDArray[np.bool_] | None, columns: NDArray[np.float32]
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.float32]]:
     """A crop too wide for OpenCV, averaged over groups of columns.
 
@@ -214,9 +214,9 @@ def _narrowed(
     """
     group = -(-crop.shape[1] // MAX_SIDE)
     if group == 1:
-        return crop, known, columns
+        return crop, has_data, columns
     width = crop.shape[1] // group * group
     grouped = crop[:, :width].reshape(crop.shape[0], width // group, group, *crop.shape[2:])
     narrow = grouped.mean(axis=2, dtype=np.float32).round().astype(crop.dtype)
-    seen = None if known is None else known[:, :width:group]
+    seen = None if has_data is None else has_data[:, :width:group]
     return narrow, seen, columns / np.float32(group)

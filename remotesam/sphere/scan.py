@@ -145,17 +145,17 @@ class Agreement:
         weights = self._grid.row_solid_angles()[:, None]
         shared = union = 0.0
         parts = [(part, part.resample(values)) for part in footprints(view, self._grid)]
-        for part, here in parts:
+        for part, shown in parts:
             before = self._fused[part.window.slices]
             weight = weights[part.window.slices[0]] * (part.seen & (before > UNSEEN))
-            shared += float((weight * ((here > 0) & (before > 0))).sum())
-            union += float((weight * ((here > 0) | (before > 0))).sum())
+            shared += float((weight * ((shown > 0) & (before > 0))).sum())
+            union += float((weight * ((shown > 0) | (before > 0))).sum())
         silent = not (values > 0).any()
         if not (certain or silent) and (shared == 0 or shared < self._min_iou * union):
             return False
-        for part, here in parts:
+        for part, shown in parts:
             before = self._fused[part.window.slices]
-            np.maximum(before, np.where(part.seen, here, np.float32(UNSEEN)), out=before)
+            np.maximum(before, np.where(part.seen, shown, np.float32(UNSEEN)), out=before)
         return True
 
 
@@ -179,6 +179,6 @@ def fuse_logits(
             continue
         values = np.ascontiguousarray(logits, np.float32)
         for part in footprints(view, grid):
-            here = fused[part.window.slices]
-            np.maximum(here, np.where(part.seen, part.resample(values), np.float32(UNSEEN)), out=here)
+            target = fused[part.window.slices]
+            np.maximum(target, np.where(part.seen, part.resample(values), np.float32(UNSEEN)), out=target)
     return fused

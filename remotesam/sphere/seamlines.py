@@ -91,9 +91,9 @@ def find_seamline(
     band = _unroll(layout, one, other)
     if band is None:
         return None
-    mine, its = (_labels_along(*pair, band.directions) for pair in zip((one, other), labels, strict=True))
-    a, b = with_joins(mine, its, joins.label_a, joins.label_b)
-    own_a, own_b = (mine > 0) & (mine <= n_core[0]), (its > 0) & (its <= n_core[1])
+    own, theirs = (_labels_along(*pair, band.directions) for pair in zip((one, other), labels, strict=True))
+    a, b = with_joins(own, theirs, joins.label_a, joins.label_b)
+    own_a, own_b = (own > 0) & (own <= n_core[0]), (theirs > 0) & (theirs <= n_core[1])
     strip = Strip(a=a, b=b, owned_a=own_a, owned_b=own_b, middle=a.shape[1] // 2)
     offset = seamline(strip, room=band.room)
     if not offset.any():
@@ -118,10 +118,10 @@ def beyond(
     """
     along, ahead, across = (directions @ axis.astype(np.float32) for axis in _axes(one, other))
     row = (np.arctan2(along, ahead) - np.float32(line.start)) * np.float32(one.focal)
-    here = (row >= 0) & (row < len(line.offset))
+    in_band = (row >= 0) & (row < len(line.offset))
     bend = np.interp(row, np.arange(len(line.bend)) + 0.5, line.bend)
     off = (np.arcsin(np.clip(across, -1, 1)) - bend) * one.focal
-    reach = np.where(here, line.offset[np.where(here, row, 0).astype(np.intp)], 0)
+    reach = np.where(in_band, line.offset[np.where(in_band, row, 0).astype(np.intp)], 0)
     return (off >= 0) & (off < reach), (off < 0) & (off >= reach)
 
 
@@ -204,5 +204,5 @@ def _labels_along(
     col = view.size / 2 + view.focal * (x / depth)
     row = view.size / 2 - view.focal * (y / depth)
     seen &= (col >= 0) & (col < view.size) & (row >= 0) & (row < view.size)
-    found = labels[np.where(seen, row, 0).astype(np.intp), np.where(seen, col, 0).astype(np.intp)]
-    return np.where(seen, found, 0).astype(np.int32)
+    nearest = labels[np.where(seen, row, 0).astype(np.intp), np.where(seen, col, 0).astype(np.intp)]
+    return np.where(seen, nearest, 0).astype(np.int32)
