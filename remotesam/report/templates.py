@@ -57,7 +57,7 @@ def source(name: str) -> Markup:
     Lines end as a browser reads them, whatever the checkout made of them: the digest is over what it reads.
     """
     text, _, _ = _LOADER.get_source(_TEMPLATES, name)
-    return Markup(text.replace("\r\n", "\n"))  # noqa: S704 (of this package)
+    return Markup(text.replace("\r\n", "\n"))  # noqa: S704 - a file of this package
 
 
 def jpeg_uri(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
