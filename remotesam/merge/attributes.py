@@ -37,7 +37,8 @@ class Attributes:
         self._merged = [(a, a.merging) for a in shown_in(result) if a.merging is not None]
         values = np.dtype([(a.name, _gathered_as(a)) for a, _ in self._merged])
         self._row = np.dtype([("id", "i8"), ("owned", "i8"), ("largest", "i8"), ("value", values)])
-        self._pieces: list[NDArray[np.void]] = [np.empty(0, self._row)]
+        self._fresh: list[NDArray[np.void]] = [np.empty(0, self._row)]
+        self._waiting: dict[int, list[np.void]] = {}
 
     def add(self, unit: int, ids: NDArray[np.int64], table: pa.Table) -> None:
         """Take the segments of a unit.
@@ -73,11 +74,12 @@ class Attributes:
                 combine = _COMBINE.get(merging)
                 values = values[starts] if combine is None else combine.reduceat(values, starts)
             pieces["value"][attribute.name] = values
-        self._pieces.append(pieces)
+        self._fresh.append(pieces)
 
     def ids(self) -> NDArray[np.int64]:
         """(n,) ids that were not taken yet, ascending."""
-        return np.unique(np.concatenate([rows["id"] for rows in self._pieces]))
+        waiting = np.fromiter(self._waiting, np.int64, len(self._waiting))
+        return np.unique(np.concatenate([waiting, *(pieces["id"] for pieces in self._fresh)]))
 
     def take(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Columns of complete segments, which are forgotten here.
@@ -91,22 +93,24 @@ class Attributes:
         Raises:
             StoreError: an id was never added.
         """
-        waiting = np.concatenate(self._pieces)
-        place = np.searchsorted(ids, waiting["id"])
-        wanted = np.isin(waiting["id"], ids)
-        self._pieces = [waiting[~wanted]]
-        return self._complete(ids, waiting[wanted], place[wanted])
+        fresh = np.concatenate(self._fresh)
+        now = np.isin(fresh["id"], ids)
+        # Few segments wait for another unit. One look-up each, so that a step's cost does not grow with all
+        # that wait.
+        before = [piece for key in ids.tolist() for piece in self._waiting.pop(key, ())]
+        for piece in fresh[~now]:
+            self._waiting.setdefault(int(piece["id"]), []).append(piece)
+        self._fresh = [np.empty(0, self._row)]
+        return self._complete(ids, np.concatenate([np.array(before, self._row), fresh[now]]))
 
-    def _complete(
-        self, ids: NDArray[np.int64], pieces: NDArray[np.void], place: NDArray[np.intp]
-    ) -> dict[str, NDArray[Any]]:
-        """Merge the pieces of the segments at each place of `ids`, in the order in which they came."""
-        order = np.argsort(place, kind="stable")
-        pieces, place = pieces[order], place[order]
-        first = first_of_run(place)
+    def _complete(self, ids: NDArray[np.int64], pieces: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+        """Merge the pieces of each id, in the order in which they came."""
+        pieces = pieces[np.argsort(pieces["id"], kind="stable")]
+        first = first_of_run(pieces["id"])
         if np.count_nonzero(first) < len(ids):
             missing = np.setdiff1d(ids, pieces["id"])[0]
             raise StoreError(f"segment {missing} has polygons but no attributes; run again with --fresh")
+        place = np.cumsum(first) - 1
         whole, more, where = pieces[first], pieces[~first], place[~first]
         np.add.at(whole["owned"], where, more["owned"])
         largest = np.lexsort((-pieces["largest"], place))[first]
