@@ -266,9 +266,8 @@ def write_zarr(path: Path, raster: Path) -> Path:
 
 
 def lazily(store: Path, chunks: dict[str, int] | None) -> xr.DataArray:
-    return xr.open_dataset(store, engine="zarr", chunks=chunks, decode_coords="all", mask_and_scale=False)[
-        "image"
-    ]
+    more = {"decode_coords": "all", "mask_and_scale": False, "consolidated": False}
+    return xr.open_dataset(store, engine="zarr", chunks=chunks, **more)["image"]
 
 
 @pytest.mark.parametrize("accessor", [True, False], ids=["rioxarray", "xarray alone"])
