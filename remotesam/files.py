@@ -109,11 +109,12 @@ def write_whole(content: bytes, target: Path) -> None:
         OutputError: the folder is missing, read-only or full.
     """
     with explained(target, OSError):
+        _sweep(target)
         replace_file(content, target)
 
 
 def replace_file(content: bytes, target: Path) -> None:
-    """What `write_whole` does, for callers that explain errors themselves.
+    """What `write_whole` does, for callers that explain errors and tidy up themselves.
 
     Raises:
         OSError: as the system gave it.
@@ -180,5 +181,9 @@ def _sweep(target: Path) -> None:
 
     for part in target.parent.glob(f"{glob.escape(f'{target.name}.{platform.node()}')}-*-*.part"):
         pid = part.name.rsplit("-", 2)[1]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+        if not pid.isdigit() or psutil.pid_exists(int(pid)):
+            continue
+        if part.is_file():
+            part.unlink()
+        else:
             shutil.rmtree(part, ignore_errors=True)

@@ -89,19 +89,17 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
     target = tmp_path / "out[1].gpkg"
     command = [sys.executable, "-c", WRITE_AND_WAIT, str(target)]
-    killed, alive = (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    )
-    for process in (killed, alive):
-        assert process.stdout is not None
-        assert process.stdout.readline() == "writing\n"
-    killed.kill()
-    killed.wait(10)
-    assert len(names(tmp_path)) == 2
-    with staged(target) as part:
-        part.write_text("whole")
-    assert len(names(tmp_path)) == 2
-    alive.communicate("", timeout=10)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as killed, subprocess.Popen(command, **pipes) as alive:
+        for process in (killed, alive):
+            assert process.stdout.readline() == "writing\n"
+        killed.kill()
+        killed.wait(10)
+        assert len(names(tmp_path)) == 2
+        with staged(target) as part:
+            part.write_text("whole")
+        assert len(names(tmp_path)) == 2
+        alive.communicate("", timeout=10)
     assert names(tmp_path) == ["out[1].gpkg"]
     assert target.read_text() == "half"
 

@@ -88,6 +88,7 @@ class Scene:
             assert child.exitcode == 9
         found, run_dir = self._polygons("out.gpkg")
         assert found == self.whole
+        assert [path.name for path in self.folder.glob("*.part")] == []
         RunStore(run_dir).clean()
 
     def _polygons(self, name: str) -> tuple[object, str]:
