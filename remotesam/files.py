@@ -184,6 +184,6 @@ def _sweep(target: Path) -> None:
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
             continue
         if part.is_file():
-            part.unlink()
+            part.unlink(missing_ok=True)
         else:
             shutil.rmtree(part, ignore_errors=True)

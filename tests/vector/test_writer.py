@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -95,7 +96,7 @@ def test_any_affine_gives_counterclockwise_shells(transform: tuple[float, ...]) 
 
 def test_geopackage_has_an_index_and_the_settings(tmp_path: Path) -> None:
     write(tmp_path / "out.gpkg", layer="things")
-    with sqlite3.connect(tmp_path / "out.gpkg") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "out.gpkg")) as database:
         tables = dict(database.execute("SELECT table_name, data_type FROM gpkg_contents").fetchall())
         assert tables == {"things": "features", "metadata": "attributes"}
         assert database.execute("SELECT key, value FROM metadata").fetchall() == [("model", "nano")]
