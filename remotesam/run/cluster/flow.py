@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from distributed import CancelledError, Future
 from distributed.scheduler import KilledWorker
@@ -16,9 +16,6 @@ from distributed.scheduler import KilledWorker
 from remotesam.errors import Cancelled, ClusterError, DeviceError, RemotesamError, StoreError, TileError
 from remotesam.run.cluster.workers import Answer
 from remotesam.run.executors import Outcome, Task
-
-if TYPE_CHECKING:
-    from remotesam.run.cluster.executor import DaskExecutor
 
 POLL_S = 0.5
 """How often a waiting run looks for a cancel, and at most how late it notices new or lost workers."""
@@ -30,11 +27,47 @@ TRIES = 3
 """How often a tile is given to a worker whose device or store fails, before that ends the run."""
 
 
+class Workers(Protocol):
+    """The workers of a cluster, as a round of tasks needs them."""
+
+    def submit(self, task: Task, index: int) -> Future[Any]:
+        """Hand one task to the scheduler."""
+        ...
+
+    def bound(self) -> int:
+        """Most tasks in flight."""
+        ...
+
+    def stop_tasks(self) -> None:
+        """Ask all workers to end their tasks early."""
+        ...
+
+    def cancel(self, futures: list[Future[Any]]) -> None:
+        """Give up tasks whose results nobody waits for any more."""
+        ...
+
+    def still_alive(self, last_worker: float) -> float:
+        """When a worker was last seen.
+
+        Raises:
+            ClusterError: the scheduler is gone, or no worker came back.
+        """
+        ...
+
+    def note_success(self, answer: Answer) -> None:
+        """A worker finished a task."""
+        ...
+
+    def replace_worker(self, answer: Answer) -> None:
+        """End a worker that cannot go on."""
+        ...
+
+
 class Flow:
     """One round over some tasks, with a bounded number of them in flight."""
 
     def __init__(
-        self, owner: DaskExecutor, task: Task, cancel: threading.Event, suspects: list[int], *, alone: bool
+        self, owner: Workers, task: Task, cancel: threading.Event, suspects: list[int], *, alone: bool
     ) -> None:
         self._owner = owner
         self._task = task
