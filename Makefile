@@ -4,7 +4,7 @@ VENV ?= .venv
 # constraints.txt holds torch at a version with a small CPU build. On a GPU machine: make CONSTRAINTS= demo
 CONSTRAINTS ?= $(CURDIR)/constraints.txt
 
-# Tests run in so many processes.
+# Tests run in so many processes, each with one thread for a network's arithmetic: threads that wait for a core spin.
 WORKERS ?= 2
 
 .PHONY: demo test gate slow lint clean
@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 	$(VENV)/bin/remotesam demo demo
 
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 # Kills, clusters whose parts go away, a browser: short forms, for the gate.
 gate: $(VENV)/.ready
