@@ -124,7 +124,7 @@ class Run:
         cells += [self.calls.upscaled_points, len(self.result.segments), f"{coverage:.1%}"]
         if objects:
             found = score(self.name, ArrayLabels(self.name, labels), objects, *labels.shape).all
-            cells += [f"{found.det_50:.1%}", f"{found.ss_det_50:.1%}", f"{found.miou:.3f}"]
+            cells += [f"{found['det_50']:.1%}", f"{found['ss_det_50']:.1%}", f"{found['miou']:.3f}"]
         cells.append(f"{self.seconds:.1f}")
         if stock:
             cells.append(f"{stock.seconds / self.seconds:.1f}")

@@ -65,7 +65,7 @@ def compare(name: str, options: argparse.Namespace, extra: list[str]) -> list[li
             found = segment(raster, Path(folder), name, options.model, settings)
             judged = evaluate(found, options.data / scene.reference, raster=raster).scores[0]
             largest = geopandas.read_file(found, layer="segments", ignore_geometry=True)["area_px"].max()
-            shares = (largest / pixels, judged.all.det_50, judged.all.ss_det_50, judged.all.miou)
+            shares = (largest / pixels, judged.all["det_50"], judged.all["ss_det_50"], judged.all["miou"])
             seams = f"{percent(judged.seam_rate)} ({percent(judged.seam_rate_elsewhere)})"
             rows.append([name, strategy, str(judged.segments), *map(percent, shares), seams])
     return rows

@@ -14,6 +14,10 @@ from remotesam.attributes import ATTRIBUTES, Attribute, Merging, Shown, UnitSegm
 from remotesam.choices import STRATEGIES, MergeStrategy
 from remotesam.config import schema
 from remotesam.errors import ConfigError
+from remotesam.evaluation.label_sources import ArrayLabels
+from remotesam.evaluation.metric_table import OBJECT_METRICS, Metric, mean
+from remotesam.evaluation.report import score_rows
+from remotesam.evaluation.scoring import score
 from remotesam.merge.joins import Joins, Pair, join_min_contact
 from remotesam.raster.reader import open_raster
 from remotesam.segmenter.checkpoints import CHECKPOINTS, MODELS_VARIABLE, Checkpoint, list_models
@@ -125,3 +129,23 @@ def test_a_model_family(registered, make_raster, tmp_path, monkeypatch):
     assert polygons(toy, scene, **TILES) == polygons(usual, scene, **TILES)
     with pytest.raises(ConfigError, match="answer no clicks"):
         load_video("toy")
+
+
+def test_a_metric(registered):
+    registered(
+        OBJECT_METRICS,
+        Metric(
+            name="missed",
+            title="missed",
+            help="share of objects that no segment touches",
+            measure=lambda judged: mean(judged.used == 0),
+            better="lower",
+        ),
+    )
+    truth = np.zeros((20, 40), np.uint32)
+    truth[2:8, 2:8], truth[2:8, 20:30], truth[12:18, 2:8] = 1, 2, 3
+    found = np.where(truth == 3, 0, truth)
+    scores = score("toy", ArrayLabels("found", found), ArrayLabels("true", truth), 20, 40)
+    assert scores.all["missed"] == pytest.approx(1 / 3)
+    titles, row = score_rows([scores])
+    assert row[titles.index("missed %")] == "33.3"

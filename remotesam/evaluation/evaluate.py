@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,9 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Everything as one JSON object; what is undefined (NaN) becomes null."""
-        facts = asdict(replace(self, picture=None))
+        facts = _defined(replace(self, picture=None))
         del facts["picture"]
-        return json.dumps({"version": __version__, **_defined(facts)}, indent=2, ensure_ascii=False)
+        return json.dumps({"version": __version__, **facts}, indent=2, ensure_ascii=False)
 
 
 def evaluate(  # noqa: PLR0913 (public API)
@@ -297,7 +297,11 @@ def _stored_tile_size(facts: dict[str, str], grid: PixelGrid, notes: list[str]) 
 
 
 def _defined(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not know."""
+    """Records as mappings, metrics among their other fields, and None for NaN, which JSON does not know."""
+    if is_dataclass(value):
+        named = {field.name: getattr(value, field.name) for field in fields(value)}
+        figures = named.pop("figures", {})
+        return _defined({**named, **figures})
     if isinstance(value, dict):
         return {key: _defined(part) for key, part in value.items()}
     if isinstance(value, list):

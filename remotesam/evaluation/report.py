@@ -3,61 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from remotesam._version import __version__
 from remotesam.evaluation.evaluate import Evaluation
+from remotesam.evaluation.metric_table import BOX_METRICS, OBJECT_METRICS, Metric
 from remotesam.evaluation.scoring import BoxScores, LabelScores, ObjectScores
 from remotesam.report.templates import jpeg_uri, numeric_columns, render
 
 Rows = list[list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One figure of the score tables."""
-
-    field: str
-    """Its field in `remotesam.evaluation.scoring.ObjectScores`."""
-    title: str
-    """Of its column."""
-    share: bool = True
-    """True = a share 0..1, shown in percent; False = a number."""
-
-
-METRICS = (
-    Metric("asa", "ASA %"),
-    Metric("det_50", "Det@0.5 %"),
-    Metric("ss_det_50", "SS-Det@0.5 %"),
-    Metric("ss_det_75", "SS-Det@0.75 %"),
-    Metric("miou", "mIoU %"),
-    Metric("segments_per_object", "n̄", share=False),
-    Metric("biou", "BIoU %"),
-    Metric("ss_biou", "SS-BIoU %"),
-)
-"""The figures of reference objects in the order of their columns (`docs/algorithms.md#metrics`)."""
-
-
 def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     """One row per method below a row of titles; shares in percent, `–` where a figure does not exist."""
     boxes = [scored for scored in scores if isinstance(scored, BoxScores)]
     if boxes:
-        titles = ["method", "segments", "boxes", "coverage %", "recall@0.5 %", "recall@0.75 %", "mean IoU %"]
+        columns = columns_of(BOX_METRICS)
         return [
-            titles,
+            ["method", "segments", "boxes", "coverage %", *map(_title, columns)],
             *(
                 [
                     scored.method,
                     str(scored.segments),
                     str(scored.objects),
-                    *map(percent, (scored.coverage, scored.recall_50, scored.recall_75, scored.mean_iou)),
+                    percent(scored.coverage),
+                    *(_cell(metric, scored[metric.name]) for metric in columns),
                 ]
                 for scored in boxes
             ),
         ]
-    rows = [["method", "segments", "objects", "coverage %", *_titles(), "seam rate %"]]
+    rows = [["method", "segments", "objects", "coverage %", *_object_titles(), "seam rate %"]]
     for scored in (scored for scored in scores if isinstance(scored, LabelScores)):
         seams = (
             "–"
@@ -79,7 +56,7 @@ def score_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
 
 def class_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     """One row per class and method, with titles; only titles when there are no classes."""
-    rows = [["class", "method", "objects", "coverage %", *_titles()]]
+    rows = [["class", "method", "objects", "coverage %", *_object_titles()]]
     judged = [scored for scored in scores if isinstance(scored, LabelScores)]
     for name in sorted({name for scored in judged for name in scored.classes}):
         for scored in judged:
@@ -90,13 +67,29 @@ def class_rows(scores: Sequence[LabelScores | BoxScores]) -> Rows:
     return rows
 
 
-def _titles() -> list[str]:
-    return [metric.title for metric in METRICS]
+def columns_of(metrics: Mapping[str, Metric[Any]]) -> list[Metric[Any]]:
+    """The metrics that score tables have a column for, in order."""
+    return [metric for metric in metrics.values() if metric.column]
+
+
+def _title(metric: Metric[Any]) -> str:
+    return f"{metric.title} %" if metric.unit == "share" else metric.title
+
+
+def _cell(metric: Metric[Any], value: float) -> str:
+    return percent(value) if metric.unit == "share" else plain(value)
+
+
+def _object_titles() -> list[str]:
+    return [_title(metric) for metric in columns_of(OBJECT_METRICS)]
 
 
 def _cells(scores: ObjectScores) -> list[str]:
-    values = [(metric.share, getattr(scores, metric.field)) for metric in METRICS]
-    return [percent(value) if share else plain(value) for share, value in values]
+    return [_cell(metric, scores[metric.name]) for metric in columns_of(OBJECT_METRICS)]
+
+
+def _boxes(evaluation: Evaluation) -> bool:
+    return any(isinstance(one, BoxScores) for one in evaluation.scores)
 
 
 def percent(share: float | None) -> str:
@@ -141,5 +134,6 @@ def evaluation_report(evaluation: Evaluation) -> str:
         notes=evaluation.notes,
         scores=score_rows(evaluation.scores),
         classes=classes if len(classes) > 1 else None,
+        metrics=columns_of(BOX_METRICS if _boxes(evaluation) else OBJECT_METRICS),
         picture=None if evaluation.picture is None else jpeg_uri(evaluation.picture),
     )

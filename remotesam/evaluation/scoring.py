@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,13 @@ from numpy.typing import NDArray
 from remotesam.evaluation.boundary import BoundaryCounter
 from remotesam.evaluation.contingency import Ints, PairCounter, PairTable
 from remotesam.evaluation.label_sources import LabelSource
+from remotesam.evaluation.metric_table import (
+    BOX_METRICS,
+    OBJECT_METRICS,
+    JudgedBoxes,
+    JudgedObjects,
+    measured,
+)
 from remotesam.evaluation.metrics import (
     BAND,
     LEAST_RUN,
@@ -47,26 +53,12 @@ class ObjectScores:
     """Reference objects that have a valid pixel."""
     coverage: float
     """Share of their pixels that lie in a segment."""
-    asa: float
-    """Share of their pixels that lie in a segment whose majority class is theirs."""
-    det_50: float
-    """Share of objects whose greedy union of segments reaches IoU 0.5."""
-    det_75: float
-    """The same at IoU 0.75."""
-    ss_det_50: float
-    """Share of objects for which a single segment reaches IoU 0.5: recall at 0.5."""
-    ss_det_75: float
-    """The same at IoU 0.75."""
-    miou: float
-    """Mean IoU of objects and greedy unions."""
-    ss_miou: float
-    """Mean IoU of objects and their best single segments."""
-    segments_per_object: float
-    """Mean number of segments in the greedy unions that are not empty (n̄)."""
-    biou: float
-    """Mean boundary IoU of objects and greedy unions."""
-    ss_biou: float
-    """Mean boundary IoU of objects and their best single segments."""
+    figures: dict[str, float]
+    """Value of each metric of `OBJECT_METRICS` by its name; NaN where it does not exist."""
+
+    def __getitem__(self, metric: str) -> float:
+        """The value of a metric."""
+        return self.figures[metric]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +74,7 @@ class LabelScores:
     asa: float
     """Achievable segmentation accuracy: over reference pixels, or over all with background as a class."""
     all: ObjectScores
-    """Over all reference objects; `asa` as above."""
+    """Over all reference objects; its `asa` as above."""
     classes: dict[str, ObjectScores]
     """The same by class of the reference objects, empty without classes."""
     seam_rate: float | None = None
@@ -108,12 +100,12 @@ class BoxScores:
     """Share of the valid pixels that lie in a segment."""
     objects: int
     """Reference boxes on the raster."""
-    recall_50: float
-    """Share of reference boxes whose IoU with the box of some segment reaches 0.5."""
-    recall_75: float
-    """The same at IoU 0.75."""
-    mean_iou: float
-    """Mean IoU of reference boxes with the segment's box that fits best."""
+    figures: dict[str, float]
+    """Value of each metric of `BOX_METRICS` by its name; NaN where it does not exist."""
+
+    def __getitem__(self, metric: str) -> float:
+        """The value of a metric."""
+        return self.figures[metric]
 
 
 def score(
@@ -201,9 +193,7 @@ def score_boxes(
         segments=len(corners),
         coverage=_share(covered, pixels),
         objects=len(inside),
-        recall_50=_mean(best >= 0.5),
-        recall_75=_mean(best >= 0.75),
-        mean_iou=_mean(best),
+        figures=measured(BOX_METRICS, JudgedBoxes(iou=best)),
     )
 
 
@@ -332,26 +322,15 @@ def _scores(
     asa: float,
     coverage: float,
 ) -> ObjectScores:
-    used = np.array([len(matches.greedy[index]) for index in chosen], np.float64)
-    greedy, single = matches.greedy_iou[chosen], matches.single_iou[chosen]
-    return ObjectScores(
-        objects=len(chosen),
-        coverage=coverage,
-        asa=asa,
-        det_50=_mean(greedy >= 0.5),
-        det_75=_mean(greedy >= 0.75),
-        ss_det_50=_mean(single >= 0.5),
-        ss_det_75=_mean(single >= 0.75),
-        miou=_mean(greedy),
-        ss_miou=_mean(single),
-        segments_per_object=_mean(used[used > 0]),
-        biou=_mean(biou[0][chosen]),
-        ss_biou=_mean(biou[1][chosen]),
+    judged = JudgedObjects(
+        accuracy=asa,
+        greedy_iou=matches.greedy_iou[chosen],
+        single_iou=matches.single_iou[chosen],
+        used=np.array([len(matches.greedy[index]) for index in chosen], np.float64),
+        greedy_biou=biou[0][chosen],
+        single_biou=biou[1][chosen],
     )
-
-
-def _mean(values: NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+    return ObjectScores(objects=len(chosen), coverage=coverage, figures=measured(OBJECT_METRICS, judged))
 
 
 def _share(part: int, whole: int) -> float:

@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 
 from remotesam.evaluation.evaluate import Evaluation
+from remotesam.evaluation.metric_table import OBJECT_METRICS
 from remotesam.evaluation.report import class_rows, evaluation_report, score_rows
 from remotesam.evaluation.scoring import LabelScores, ObjectScores
 from tests.pages import HOSTILE, Page, assert_closed
 
 
 def objects(asa):
-    shares = dict.fromkeys(
-        ("coverage", "det_50", "det_75", "ss_det_50", "ss_det_75", "miou", "ss_miou", "biou", "ss_biou"), 0.5
-    )
-    return ObjectScores(objects=7, asa=asa, segments_per_object=1.5, **shares)
+    figures = dict.fromkeys(OBJECT_METRICS, 0.5) | {"asa": asa, "segments_per_object": 1.5}
+    return ObjectScores(objects=7, coverage=0.5, figures=figures)
 
 
 def evaluation(said="harmless", **changes):
@@ -46,6 +45,8 @@ def test_the_page_says_every_score():
     for cell in (cell for row in rows for cell in row):
         assert cell in page.words
     assert [tag for tag, _ in page.elements].count("tr") == len(rows)
+    for metric in OBJECT_METRICS.values():
+        assert (f"{metric.help}; the {metric.better} the better" in page.text) == metric.column
     assert "40 × 30 px" in page.text
     assert "class of its own" in page.text
     assert [value for tag, name, value in page.attributes if tag == "img" and name == "src"]
