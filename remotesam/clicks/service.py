@@ -67,17 +67,14 @@ class ClickModel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """Prompts in raster pixels, (x, y) with edges at integers.
-
-    Attributes:
-        points: (N, 2) float64.
-        labels: (N,) bool, True = part of the object.
-        box: (x0, y0, x1, y1) or None.
-    """
+    """Prompts in raster pixels, (x, y) with edges at integers."""
 
     points: NDArray[np.float64]
+    """(N, 2) float64."""
     labels: NDArray[np.bool_]
+    """(N,) bool, True = part of the object."""
     box: tuple[float, float, float, float] | None
+    """(x0, y0, x1, y1) or None."""
 
     @property
     def corners(self) -> NDArray[np.float64]:

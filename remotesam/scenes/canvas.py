@@ -16,21 +16,18 @@ Colour = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """From metres on the ground to pixels: scale, turn, and a gentle bend so that streets curve.
-
-    Attributes:
-        gsd: Metres per pixel.
-        angle: Turn of the ground axes in radians.
-        centre: (x, y) pixel that the origin falls on.
-        bend: Sideways wander in metres; 0 = straight.
-        wave: Length of one wander in metres.
-    """
+    """From metres on the ground to pixels: scale, turn, and a gentle bend so that streets curve."""
 
     gsd: float
+    """Metres per pixel."""
     angle: float
+    """Turn of the ground axes in radians."""
     centre: tuple[float, float]
+    """(x, y) pixel that the origin falls on."""
     bend: float = 0.0
+    """Sideways wander in metres; 0 = straight."""
     wave: float = 200.0
+    """Length of one wander in metres."""
 
     def pixels(self, ground: Points) -> Points:
         """Turn (N, 2) metres (u, v) into (N, 2) pixels (x, y)."""

@@ -35,21 +35,18 @@ WATERS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """What grows on a field; several fields of a scene share one.
-
-    Attributes:
-        colour: (3,) RGB.
-        rough: Fine noise in grey levels.
-        patches: Unevenness within the field in grey levels.
-        row: Distance of rows in metres; 0 = none visible.
-        ridge: Strength of the rows in grey levels.
-    """
+    """What grows on a field; several fields of a scene share one."""
 
     colour: Colour
+    """(3,) RGB."""
     rough: float
+    """Fine noise in grey levels."""
     patches: float
+    """Unevenness within the field in grey levels."""
     row: float
+    """Distance of rows in metres; 0 = none visible."""
     ridge: float
+    """Strength of the rows in grey levels."""
 
 
 def crop(rng: np.random.Generator) -> Crop:

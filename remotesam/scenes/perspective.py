@@ -21,19 +21,16 @@ RIGHT, UP, FORWARD = np.eye(3)
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole.
-
-    Attributes:
-        height: Metres above the ground.
-        pitch: Radians that it looks up.
-        focal: Focal length in pixels.
-        centre: (x, y) pixel of the optical axis.
-    """
+    """A pinhole."""
 
     height: float
+    """Metres above the ground."""
     pitch: float
+    """Radians that it looks up."""
     focal: float
+    """Focal length in pixels."""
     centre: tuple[float, float]
+    """(x, y) pixel of the optical axis."""
 
     def seen(self, points: Points) -> Points:
         """Turn (N, 3) metres into the camera's own axes: right, up, forward."""
@@ -72,17 +69,14 @@ def _in_front(ring: Points) -> Points:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A flat surface in space.
-
-    Attributes:
-        origin: (3,) metres.
-        u: (3,) unit vector.
-        v: (3,) unit vector, at right angles to `u`.
-    """
+    """A flat surface in space."""
 
     origin: Points
+    """(3,) metres."""
     u: Points
+    """(3,) unit vector."""
     v: Points
+    """(3,) unit vector, at right angles to `u`."""
 
     def points(self, ring: Points) -> Points:
         """Turn (N, 2) metres on the plane into (N, 3)."""
@@ -94,15 +88,12 @@ GROUND = Plane(np.zeros(3), RIGHT, FORWARD)
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """A texture that repeats mirrored.
-
-    Attributes:
-        tile: (T, T, 3) RGB.
-        texel: Metres per pixel of the tile.
-    """
+    """A texture that repeats mirrored."""
 
     tile: Image
+    """(T, T, 3) RGB."""
     texel: float
+    """Metres per pixel of the tile."""
 
 
 def lay(

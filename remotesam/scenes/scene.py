@@ -28,17 +28,14 @@ PLACES: tuple[tuple[float, dict[Callable[[Canvas, float], None], float]], ...] =
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An image and what is in it.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        labels: (H, W) int32; 0 = nothing to segment, else 1..n, each label one 4-connected region.
-        classes: Class name of label i at index i - 1.
-    """
+    """An image and what is in it."""
 
     image: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB."""
     labels: NDArray[np.int32]
+    """(H, W) int32; 0 = nothing to segment, else 1..n, each label one 4-connected region."""
     classes: tuple[str, ...]
+    """Class name of label i at index i - 1."""
 
 
 def split_components(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -30,23 +30,20 @@ CONTAINER_COLOURS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """A kind of roof that the houses of a neighbourhood share.
-
-    Attributes:
-        colour: (3,) RGB.
-        form: "gable", "hip" or "flat".
-        contrast: How much brighter the sunny slope is, as a share.
-        rough: Noise in grey levels.
-        ribs: Distance of ribs or tile rows in metres; 0 = none.
-        sheets: How much single metal sheets differ from the rest (rust, repairs), as a share; 0 = none.
-    """
+    """A kind of roof that the houses of a neighbourhood share."""
 
     colour: Colour
+    """(3,) RGB."""
     form: str
+    """"gable", "hip" or "flat"."""
     contrast: float
+    """How much brighter the sunny slope is, as a share."""
     rough: float
+    """Noise in grey levels."""
     ribs: float
+    """Distance of ribs or tile rows in metres; 0 = none."""
     sheets: float = 0.0
+    """How much single metal sheets differ from the rest (rust, repairs), as a share; 0 = none."""
 
 
 def roof_kind(rng: np.random.Generator) -> Roof:
@@ -196,21 +193,18 @@ def car(canvas: Canvas, frame: Frame, at: tuple[float, float], angle: float, col
 
 @dataclass(frozen=True, slots=True)
 class Species:
-    """A kind of tree.
-
-    Attributes:
-        colour: (3,) RGB of the lit crown.
-        radius: Mean crown radius in metres.
-        depth: How dark its own shadow side is, as a share.
-        rough: Strength of the leaf texture in grey levels.
-        outline: How ragged the crown's outline is.
-    """
+    """A kind of tree."""
 
     colour: Colour
+    """(3,) RGB of the lit crown."""
     radius: float
+    """Mean crown radius in metres."""
     depth: float
+    """How dark its own shadow side is, as a share."""
     rough: float
+    """Strength of the leaf texture in grey levels."""
     outline: float
+    """How ragged the crown's outline is."""
 
 
 def species(rng: np.random.Generator) -> Species:

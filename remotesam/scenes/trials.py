@@ -22,17 +22,14 @@ from remotesam.scenes.vegetation import (
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """What grows on the plots of a trial.
-
-    Attributes:
-        picture: (H, W, 3) RGB of the closed canopy over the whole canvas.
-        rows: (H, W) share of the canopy, 0..1; below 1 the soil between rows or plants shows.
-        height: Height over the ground in pixels.
-    """
+    """What grows on the plots of a trial."""
 
     picture: Image
+    """(H, W, 3) RGB of the closed canopy over the whole canvas."""
     rows: Plane
+    """(H, W) share of the canopy, 0..1; below 1 the soil between rows or plants shows."""
     height: float
+    """Height over the ground in pixels."""
 
 
 def breeding(canvas: Canvas, _gsd: float) -> None:

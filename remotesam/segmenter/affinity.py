@@ -55,17 +55,14 @@ _RECENT = 4
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Predicts the IoU of a region with the object it stands for, from what the tree knows of it.
-
-    Attributes:
-        weights: Two linear layers with a tanh between, by name; "centre" and "scale" normalise the features.
-        level: Affinity logit of two cells with equal embeddings.
-        slope: Fall of the logit per unit of squared distance.
-    """
+    """Predicts the IoU of a region with the object it stands for, from what the tree knows of it."""
 
     weights: Mapping[str, NDArray[np.float32]]
+    """Two linear layers with a tanh between, by name; "centre" and "scale" normalise the features."""
     level: float
+    """Affinity logit of two cells with equal embeddings."""
     slope: float
+    """Fall of the logit per unit of squared distance."""
 
     def __call__(self, tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give predicted IoU, 0..1, of nodes; 0 where a region is too uneven to be an object."""
@@ -174,22 +171,19 @@ class AffinitySegmenter:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """The regions that cover one crop, best first.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB, the crop.
-        labels: (rows, columns) region of each cell; a number may be missing.
-        embedding: (rows, columns, C).
-        scores: (K,) score by region, descending.
-        drawn: What `draw_all` gave, by where the crop lies in the chip: drawing costs more than cutting, and
-            every pass over a chip asks again.
-    """
+    """The regions that cover one crop, best first."""
 
     image: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB, the crop."""
     labels: NDArray[np.int64]
+    """(rows, columns) region of each cell; a number may be missing."""
     embedding: NDArray[np.float32]
+    """(rows, columns, C)."""
     scores: NDArray[np.float32]
+    """(K,) score by region, descending."""
     drawn: dict[Window, dict[int, Candidate]] = field(default_factory=dict)
+    """What `draw_all` gave, by where the crop lies in the chip: drawing costs more than cutting, and every
+    pass over a chip asks again."""
 
 
 class AffinityProposals:

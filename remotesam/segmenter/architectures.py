@@ -26,17 +26,14 @@ _VIDEO_CLASS = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """How to build one SAM 2 network.
-
-    Attributes:
-        config: Path of the yaml inside the `sam2` package, with forward slashes.
-        image_size: Side of the square model input in pixels; masks come out at a quarter of it.
-        overrides: Dotted yaml keys below `model` and the values that replace theirs.
-    """
+    """How to build one SAM 2 network."""
 
     config: str
+    """Path of the yaml inside the `sam2` package, with forward slashes."""
     image_size: int = 1024
+    """Side of the square model input in pixels; masks come out at a quarter of it."""
     overrides: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Dotted yaml keys below `model` and the values that replace theirs."""
 
 
 def _nano() -> Architecture:

@@ -27,32 +27,26 @@ _DEVICE_CHUNK = 32
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One mask at the size it is judged at.
-
-    Attributes:
-        stability: 0..1 in float32; NaN when no logit exceeds -1.
-        box: Tight window of the mask; empty when no logit exceeds 0.
-        mask: (box.height, box.width) bool, True = inside; None when it was not asked for.
-    """
+    """One mask at the size it is judged at."""
 
     stability: np.float32
+    """0..1 in float32; NaN when no logit exceeds -1."""
     box: Window
+    """Tight window of the mask; empty when no logit exceeds 0."""
     mask: NDArray[np.bool_] | None
+    """(box.height, box.width) bool, True = inside; None when it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Bilinear upsampling of one axis, as torch does it with `align_corners=False`.
-
-    Attributes:
-        low: (n,) index of the source pixel before each target pixel; high: the one after.
-        high: See `low`.
-        weight: (n,) float32 share of `high`.
-    """
+    """Bilinear upsampling of one axis, as torch does it with `align_corners=False`."""
 
     low: NDArray[np.intp]
+    """(n,) index of the source pixel before each target pixel; high: the one after."""
     high: NDArray[np.intp]
+    """See `low`."""
     weight: NDArray[np.float32]
+    """(n,) float32 share of `high`."""
 
     def reach(self, touched: NDArray[np.bool_]) -> slice:
         """Give the target pixels that a source range touches: from its first True to its last."""

@@ -30,25 +30,22 @@ _SERVER = "https://dl.fbaipublicfiles.com/segment_anything_2/"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One model file known by name.
-
-    Attributes:
-        name: What the user types.
-        filename: Name of the file in the models directory.
-        url: Where it is fetched from; None = shipped with the package.
-        size: Bytes; None = not checked.
-        sha256: Digest of the whole file in hex; None = unverified, only size and strict loading are checked.
-        architecture: Network that the file fills, where its name is not that of the model.
-        family: Name in `families.FAMILIES`: how the file becomes a segmenter.
-    """
+    """One model file known by name."""
 
     name: str
+    """What the user types."""
     filename: str
+    """Name of the file in the models directory."""
     url: str | None = None
+    """Where it is fetched from; None = shipped with the package."""
     size: int | None = None
+    """Bytes; None = not checked."""
     sha256: str | None = None
+    """Digest of the whole file in hex; None = unverified, only size and strict loading are checked."""
     architecture: str | None = None
+    """Network that the file fills, where its name is not that of the model."""
     family: str = "sam2"
+    """Name in `families.FAMILIES`: how the file becomes a segmenter."""
 
     @property
     def network(self) -> str:
@@ -120,25 +117,22 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One line of `remotesam models list`.
-
-    Attributes:
-        name: Name to pass as model.
-        path: Where the file is, or would be put.
-        present: True when the file exists and has the expected size.
-        size: Bytes of the file, or of the download; None when unknown.
-        digest_known: True when a download is checked against a SHA-256.
-        url: Source of the download; None = shipped with the package.
-        family: Name in `families.FAMILIES`.
-    """
+    """One line of `remotesam models list`."""
 
     name: str
+    """Name to pass as model."""
     path: Path
+    """Where the file is, or would be put."""
     present: bool
+    """True when the file exists and has the expected size."""
     size: int | None
+    """Bytes of the file, or of the download; None when unknown."""
     digest_known: bool
+    """True when a download is checked against a SHA-256."""
     url: str | None
+    """Source of the download; None = shipped with the package."""
     family: str
+    """Name in `families.FAMILIES`."""
 
 
 def models_directory() -> Path:

@@ -42,47 +42,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TilePlan:
-    """Everything of one image that all its points share; B = 1, or of several images, one after another.
-
-    Attributes:
-        first_k: (B, H, N, k) keys of layer 0.
-        first_v: (B, H, N, k) values of layer 0.
-        q0: (B, H, k, N) image queries of layer 0.
-        k1: (B, H, k, N) keys of layer 1 from Kc; v1, q1: values and image queries.
-        v1: See `k1`.
-        q1: See `k1`.
-        cross0: (B, H, k, N) products of Kc with the out-projection, for the variance of layer 0.
-        cross0_g: (B, H, k, N) products of KG, the scaled and centred Kc, for the variance of layer 1.
-        cross1: (B, H, k, N) the same with layer 1's out-projection.
-        kf: (B, H, k, N) final keys from KG; vf: values.
-        vf: See `kf`.
-        norm_c: (B, N) squared length of Kc.
-        norm_g: (B, N) squared length of KG.
-        dot_g: (B, N) twice the product of KG with the constant part.
-        up: (B, N, D) first upscaling of KG.
-        fine1: (B, N, D) stride-8 features and constants, columns (row, col, channel).
-        fine0: (B, 4 N, 4 D/8) stride-4 features and constants, rows (token, row, col).
-        grid: Side of the image token grid, N = grid².
-    """
+    """Everything of one image that all its points share; B = 1, or of several images, one after another."""
 
     first_k: Tensor
+    """(B, H, N, k) keys of layer 0."""
     first_v: Tensor
+    """(B, H, N, k) values of layer 0."""
     q0: Tensor
+    """(B, H, k, N) image queries of layer 0."""
     k1: Tensor
+    """(B, H, k, N) keys of layer 1 from Kc; v1, q1: values and image queries."""
     v1: Tensor
+    """See `k1`."""
     q1: Tensor
+    """See `k1`."""
     cross0: Tensor
+    """(B, H, k, N) products of Kc with the out-projection, for the variance of layer 0."""
     cross0_g: Tensor
+    """(B, H, k, N) products of KG, the scaled and centred Kc, for the variance of layer 1."""
     cross1: Tensor
+    """(B, H, k, N) the same with layer 1's out-projection."""
     kf: Tensor
+    """(B, H, k, N) final keys from KG; vf: values."""
     vf: Tensor
+    """See `kf`."""
     norm_c: Tensor
+    """(B, N) squared length of Kc."""
     norm_g: Tensor
+    """(B, N) squared length of KG."""
     dot_g: Tensor
+    """(B, N) twice the product of KG with the constant part."""
     up: Tensor
+    """(B, N, D) first upscaling of KG."""
     fine1: Tensor
+    """(B, N, D) stride-8 features and constants, columns (row, col, channel)."""
     fine0: Tensor
+    """(B, 4 N, 4 D/8) stride-4 features and constants, rows (token, row, col)."""
     grid: int
+    """Side of the image token grid, N = grid²."""
 
     @classmethod
     def joined(cls, plans: Sequence[TilePlan]) -> TilePlan:
@@ -97,27 +94,24 @@ class TilePlan:
 
 @dataclass(frozen=True, slots=True)
 class PointState:
-    """What is kept of decoded points, so that mask logits can follow later.
-
-    Attributes:
-        k0: (P, T, H, k) keys of the tokens for the image, layer 0; v0: values; k1, v1: layer 1.
-        v0: See `k0`.
-        k1: See `k0`.
-        v1: See `k0`.
-        s0: (P, N) reciprocal deviations of the image tokens, layer 0.
-        s1: (P, N) the same, layer 1.
-        tokens: (P, 3, D) the three mask tokens before the final attention.
-        queries: (P, 3, H, k) their final queries.
-    """
+    """What is kept of decoded points, so that mask logits can follow later."""
 
     k0: Tensor
+    """(P, T, H, k) keys of the tokens for the image, layer 0; v0: values; k1, v1: layer 1."""
     v0: Tensor
+    """See `k0`."""
     k1: Tensor
+    """See `k0`."""
     v1: Tensor
+    """See `k0`."""
     s0: Tensor
+    """(P, N) reciprocal deviations of the image tokens, layer 0."""
     s1: Tensor
+    """(P, N) the same, layer 1."""
     tokens: Tensor
+    """(P, 3, D) the three mask tokens before the final attention."""
     queries: Tensor
+    """(P, 3, H, k) their final queries."""
 
     def __getitem__(self, rows: slice | Tensor) -> PointState:
         """Give the state of some of the points."""

@@ -21,18 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AttentionWeights:
-    """One image attention, projections as matrices that act on channel-first tokens.
-
-    Attributes:
-        q: (d, D); k: (d, D); v: (d, D); out: (D, d).
-        q_bias: (d,); k_bias: (d,); v_bias: (d,); out_bias: (D,).
-    """
+    """One image attention, projections as matrices that act on channel-first tokens."""
 
     q: Tensor
+    """(d, D); k: (d, D); v: (d, D); out: (D, d)."""
     k: Tensor
     v: Tensor
     out: Tensor
     q_bias: Tensor
+    """(d,); k_bias: (d,); v_bias: (d,); out_bias: (D,)."""
     k_bias: Tensor
     v_bias: Tensor
     out_bias: Tensor
@@ -55,72 +52,69 @@ class AttentionWeights:
 
 @dataclass(frozen=True, slots=True)
 class DecoderWeights:
-    """Constants of one network. "Maps" are matrices for channel-first image tokens.
-
-    Attributes:
-        heads: H.
-        eps: Variance floors of the two layer norms of the image tokens.
-        pe: (D, N) positional code of the image tokens.
-        first: Layer 0, tokens attend to the image.
-        image0: Layer 0, the image attends to tokens.
-        token1: Layer 1, tokens attend to the image.
-        image1: Layer 1, the image attends to tokens.
-        final: The last attention of tokens to the image.
-        gamma0: (D, 1) scale of the first layer norm of the image tokens.
-        bias1: (D,) constant part of the image tokens before their second layer norm, centred.
-        to_kc: (4d, D) maps of Kc to layer 1 keys, values and image queries, and to its products with `out0`.
-        to_kg: (4d + D, D) maps of KG to its products with `out0_g` and `out1`, to final keys and values, and
-            to the first upscaling.
-        pe_k1: (d, N) layer 1 keys of the positional code.
-        pe_q1: (d, N) layer 1 image queries of the positional code and of all constants.
-        pe_kf: (d, N) final keys of the positional code.
-        out0: (H, k, D) layer 0's centred out-projection.
-        out0_g: (H, k, D) the same scaled by gamma0 and centred again.
-        out1: (H, k, D) layer 1's centred out-projection.
-        via0: (H, k, 3d) token values of layer 0, through `out0`, to layer 1 keys, values, image queries.
-        via0_final: (H, k, 2d) token values of layer 0, through `out0_g`, to final keys and values.
-        via1_final: (H, k, 2d) token values of layer 1, through `out1`, to final keys and values.
-        via0_up: (H, k, D) token values of layer 0, through `out0_g`, to the first upscaling.
-        via1_up: (H, k, D) token values of layer 1, through `out1`, to the first upscaling.
-        bias1_final: (2d,) one head's share of `bias1` mapped to final keys and values.
-        bias1_up: (D,) one head's share of `bias1` mapped to the first upscaling.
-        v1_bias: (d,) constant part of attended values in layer 1.
-        vf_bias: (d,) constant part of attended values in the final attention.
-        up_bias: (D,) constant part of the first upscaling.
-        up2: (D/4, 4 D/8) the second upscaling; columns are (row, col, channel).
-        up2_bias: (4 D/8,) its bias.
-    """
+    """Constants of one network. "Maps" are matrices for channel-first image tokens."""
 
     heads: int
+    """H."""
     eps: tuple[float, float]
+    """Variance floors of the two layer norms of the image tokens."""
     pe: Tensor
+    """(D, N) positional code of the image tokens."""
     first: AttentionWeights
+    """Layer 0, tokens attend to the image."""
     image0: AttentionWeights
+    """Layer 0, the image attends to tokens."""
     token1: AttentionWeights
+    """Layer 1, tokens attend to the image."""
     image1: AttentionWeights
+    """Layer 1, the image attends to tokens."""
     final: AttentionWeights
+    """The last attention of tokens to the image."""
     gamma0: Tensor
+    """(D, 1) scale of the first layer norm of the image tokens."""
     bias1: Tensor
+    """(D,) constant part of the image tokens before their second layer norm, centred."""
     to_kc: Tensor
+    """(4d, D) maps of Kc to layer 1 keys, values and image queries, and to its products with `out0`."""
     to_kg: Tensor
+    """(4d + D, D) maps of KG to its products with `out0_g` and `out1`, to final keys and values, and to
+    the first upscaling."""
     pe_k1: Tensor
+    """(d, N) layer 1 keys of the positional code."""
     pe_q1: Tensor
+    """(d, N) layer 1 image queries of the positional code and of all constants."""
     pe_kf: Tensor
+    """(d, N) final keys of the positional code."""
     out0: Tensor
+    """(H, k, D) layer 0's centred out-projection."""
     out0_g: Tensor
+    """(H, k, D) the same scaled by gamma0 and centred again."""
     out1: Tensor
+    """(H, k, D) layer 1's centred out-projection."""
     via0: Tensor
+    """(H, k, 3d) token values of layer 0, through `out0`, to layer 1 keys, values, image queries."""
     via0_final: Tensor
+    """(H, k, 2d) token values of layer 0, through `out0_g`, to final keys and values."""
     via1_final: Tensor
+    """(H, k, 2d) token values of layer 1, through `out1`, to final keys and values."""
     via0_up: Tensor
+    """(H, k, D) token values of layer 0, through `out0_g`, to the first upscaling."""
     via1_up: Tensor
+    """(H, k, D) token values of layer 1, through `out1`, to the first upscaling."""
     bias1_final: Tensor
+    """(2d,) one head's share of `bias1` mapped to final keys and values."""
     bias1_up: Tensor
+    """(D,) one head's share of `bias1` mapped to the first upscaling."""
     v1_bias: Tensor
+    """(d,) constant part of attended values in layer 1."""
     vf_bias: Tensor
+    """(d,) constant part of attended values in the final attention."""
     up_bias: Tensor
+    """(D,) constant part of the first upscaling."""
     up2: Tensor
+    """(D/4, 4 D/8) the second upscaling; columns are (row, col, channel)."""
     up2_bias: Tensor
+    """(4 D/8,) its bias."""
 
 
 def centred(values: Tensor) -> Tensor:

@@ -94,15 +94,12 @@ def _crops_of(query: Query) -> list[Window]:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A mask at full size.
-
-    Attributes:
-        box: Tight window in chip pixels.
-        bits: Its pixels, row by row, eight to a byte.
-    """
+    """A mask at full size."""
 
     box: Window
+    """Tight window in chip pixels."""
     bits: NDArray[np.uint8]
+    """Its pixels, row by row, eight to a byte."""
 
     @classmethod
     def of(cls, measured: Measured, crop: Window) -> _Kept:
@@ -119,30 +116,27 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Crop:
-    """One encoded crop and what is known of its 3 P masks, by flat index point * 3 + mask.
-
-    Attributes:
-        window: The crop in chip pixels.
-        points: (P, 2) prompts in crop pixels.
-        plan: Shared decoder inputs.
-        state: Decoded points.
-        iou: (3 P,) float32 predicted IoU.
-        known: (3 P,) bool, True = stability and box were measured.
-        stability: (3 P,) float32.
-        boxes: (3 P, 4) int64 inclusive x0, y0, x1, y1 in chip pixels, or in pixels of the mask resolution
-            when the segmenter is not exact; x1 < x0 = empty mask.
-        kept: Masks at full size by flat index, as many as there is room for.
-    """
+    """One encoded crop and what is known of its 3 P masks, by flat index point * 3 + mask."""
 
     window: Window
+    """The crop in chip pixels."""
     points: NDArray[np.float64]
+    """(P, 2) prompts in crop pixels."""
     plan: TilePlan
+    """Shared decoder inputs."""
     state: PointState
+    """Decoded points."""
     iou: NDArray[np.float32]
+    """(3 P,) float32 predicted IoU."""
     known: NDArray[np.bool_]
+    """(3 P,) bool, True = stability and box were measured."""
     stability: NDArray[np.float32]
+    """(3 P,) float32."""
     boxes: NDArray[np.int64]
+    """(3 P, 4) int64 inclusive x0, y0, x1, y1 in chip pixels, or in pixels of the mask resolution when the
+    segmenter is not exact; x1 < x0 = empty mask."""
     kept: dict[int, _Kept]
+    """Masks at full size by flat index, as many as there is room for."""
 
     @classmethod
     def start(

@@ -29,21 +29,18 @@ REGIONS_SIZE = 1024
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """What `check` found.
-
-    Attributes:
-        path: The file.
-        architecture: Name in `architectures.ARCHITECTURES`.
-        parameters: Number of values in the network.
-        digest: SHA-256 of the file.
-        official: Name of the official checkpoint whose digest this is; None = another file.
-    """
+    """What `check` found."""
 
     path: Path
+    """The file."""
     architecture: str
+    """Name in `architectures.ARCHITECTURES`."""
     parameters: int
+    """Number of values in the network."""
     digest: str
+    """SHA-256 of the file."""
     official: str | None
+    """Name of the official checkpoint whose digest this is; None = another file."""
 
 
 def load(

@@ -25,32 +25,26 @@ _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """One answer to a set of prompts.
-
-    Attributes:
-        mask: (H, W) bool of the chip, True = object.
-        score: Predicted IoU, nominally 0..1.
-        logits: (S, S) float32 at a quarter of the network's input size; a `previous` for the next decode.
-    """
+    """One answer to a set of prompts."""
 
     mask: NDArray[np.bool_]
+    """(H, W) bool of the chip, True = object."""
     score: float
+    """Predicted IoU, nominally 0..1."""
     logits: NDArray[np.float32]
+    """(S, S) float32 at a quarter of the network's input size; a `previous` for the next decode."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """What the network keeps of a chip.
-
-    Attributes:
-        shape: (H, W) of the chip in px.
-        embedding: (1, C, S/4, S/4) image embedding.
-        high_resolution: Stride-4 and stride-8 features.
-    """
+    """What the network keeps of a chip."""
 
     shape: tuple[int, int]
+    """(H, W) of the chip in px."""
     embedding: Tensor
+    """(1, C, S/4, S/4) image embedding."""
     high_resolution: list[Tensor]
+    """Stride-4 and stride-8 features."""
 
 
 class PromptSegmenter:

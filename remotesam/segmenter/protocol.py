@@ -21,59 +21,50 @@ from remotesam.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One proposed mask of one chip.
-
-    Attributes:
-        box: Window of the chip, tight round the mask: its first and last row and column hold a True.
-        mask: (box.height, box.width) bool; True = inside the proposed object.
-        score: Predicted IoU of the mask with the object, nominally 0..1 (a network may overshoot slightly).
-        stability: Share 0..1 of the mask that survives moving the logit threshold from -1 to +1.
-        point: (x, y) of the prompt in chip pixels.
-    """
+    """One proposed mask of one chip."""
 
     box: Window
+    """Window of the chip, tight round the mask: its first and last row and column hold a True."""
     mask: NDArray[np.bool_]
+    """(box.height, box.width) bool; True = inside the proposed object."""
     score: float
+    """Predicted IoU of the mask with the object, nominally 0..1 (a network may overshoot slightly)."""
     stability: float
+    """Share 0..1 of the mask that survives moving the logit threshold from -1 to +1."""
     point: tuple[float, float]
+    """(x, y) of the prompt in chip pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One chip and the points to prompt on it.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        points: (N, 2) float64 (x, y) in chip pixels, 0 <= x <= W, 0 <= y <= H; N may be 0.
-        crop_layers: Number of extra crop layers; layer i cuts the chip into (2^i)^2 overlapping crops, each
-            segmented at full network resolution with a grid of its own. 0 = the chip only.
-        crop_points_per_side: Side of the point grid of each crop; used only when crop_layers > 0.
-        allowed: (H, W) bool, True = a crop's grid point may lie in this pixel; None = anywhere. Keeps crops
-            from prompting pixels that have a label already; ``points`` are taken as they are.
-        min_area: Smaller masks, in px, will not be used; a segmenter may give such regions to a neighbour.
-    """
+    """One chip and the points to prompt on it."""
 
     image: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB."""
     points: NDArray[np.float64]
+    """(N, 2) float64 (x, y) in chip pixels, 0 <= x <= W, 0 <= y <= H; N may be 0."""
     crop_layers: int = 0
+    """Number of extra crop layers; layer i cuts the chip into (2^i)^2 overlapping crops, each segmented at
+    full network resolution with a grid of its own. 0 = the chip only."""
     crop_points_per_side: int = 32
+    """Side of the point grid of each crop; used only when crop_layers > 0."""
     allowed: NDArray[np.bool_] | None = None
+    """(H, W) bool, True = a crop's grid point may lie in this pixel; None = anywhere. Keeps crops from
+    prompting pixels that have a label already; ``points`` are taken as they are."""
     min_area: int = 0
+    """Smaller masks, in px, will not be used; a segmenter may give such regions to a neighbour."""
 
 
 @dataclass(slots=True)
 class NetworkCalls:
-    """How much network work a segmenter has done since it was loaded; read it before and after.
-
-    Attributes:
-        encodes: Images run through the image encoder (crops count one each).
-        decoded_points: Prompt points run through the mask decoder's transformer.
-        upscaled_points: Points for which the decoder made mask logits: those whose predicted IoU passed.
-    """
+    """How much network work a segmenter has done since it was loaded; read it before and after."""
 
     encodes: int = 0
+    """Images run through the image encoder (crops count one each)."""
     decoded_points: int = 0
+    """Prompt points run through the mask decoder's transformer."""
     upscaled_points: int = 0
+    """Points for which the decoder made mask logits: those whose predicted IoU passed."""
 
 
 class Proposals(Protocol):

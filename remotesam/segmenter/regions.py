@@ -20,31 +20,28 @@ BORDER_SHARE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class RegionTree:
-    """Every region that merging went through; nodes 0..cells-1 are the cells in row-major order.
-
-    Attributes:
-        shape: (rows, columns) of cells.
-        parent: (N,) node that swallowed this one; the root's is itself.
-        height: (N,) cost of the merge that made the node, never less than its children's; 0 for cells.
-        area: (N,) cells.
-        mean: (N, C) mean embedding.
-        spread: (N,) mean squared distance of the cells from the mean.
-        perimeter: (N,) cell sides on the border to other regions; sides on the rim of the image do not count.
-        border: (N,) mean squared contrast across those sides; 0 where there are none.
-        first: (N,) position of the node's first cell in `order`; its cells are the next `area` ones.
-        order: (cells,) cell numbers, every node's cells side by side.
-    """
+    """Every region that merging went through; nodes 0..cells-1 are the cells in row-major order."""
 
     shape: tuple[int, int]
+    """(rows, columns) of cells."""
     parent: NDArray[np.int64]
+    """(N,) node that swallowed this one; the root's is itself."""
     height: NDArray[np.float32]
+    """(N,) cost of the merge that made the node, never less than its children's; 0 for cells."""
     area: NDArray[np.int64]
+    """(N,) cells."""
     mean: NDArray[np.float32]
+    """(N, C) mean embedding."""
     spread: NDArray[np.float32]
+    """(N,) mean squared distance of the cells from the mean."""
     perimeter: NDArray[np.float64]
+    """(N,) cell sides on the border to other regions; sides on the rim of the image do not count."""
     border: NDArray[np.float32]
+    """(N,) mean squared contrast across those sides; 0 where there are none."""
     first: NDArray[np.int64]
+    """(N,) position of the node's first cell in `order`; its cells are the next `area` ones."""
     order: NDArray[np.int64]
+    """(cells,) cell numbers, every node's cells side by side."""
 
     def cells(self, node: int) -> NDArray[np.int64]:
         """Give the cell numbers of a node."""
