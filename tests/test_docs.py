@@ -17,11 +17,19 @@ import pytest
 from remotesam import config
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qgis_plugin/**/*.md")])
+
+
+def ours(pattern: str) -> list[Path]:
+    """Files of the project; environments and caches have a name that begins with a dot."""
+    found = (path for path in ROOT.glob(pattern))
+    return [p for p in found if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
+
+
+DOCUMENTS = sorted([*ours("*.md"), *ours("docs/*.md"), *ours("qgis_plugin/**/*.md")])
 MODULES = sorted(
     path
     for folder in ("remotesam", "tests", "benchmarks", "training", "qgis_plugin")
-    for path in ROOT.glob(f"{folder}/**/*.py")
+    for path in ours(f"{folder}/**/*.py")
 )
 OWN = {path.name for folder in (ROOT, ROOT / "remotesam") for path in folder.iterdir() if path.is_dir()}
 """Folders that a path in a text may start with; other paths are in other projects."""
