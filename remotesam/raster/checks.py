@@ -38,10 +38,10 @@ def warnings(raster: Raster) -> list[str]:
         RasterError: a sampled window cannot be read.
     """
     sample = raster.sample()
-    found = [*raster.notes, *_units(raster.spec), *_pixel_shape(raster.spec)]
+    sentences = [*raster.notes, *_units(raster.spec), *_pixel_shape(raster.spec)]
     if sample.values.shape[1] == 0:
-        found.append("no valid pixel found: all looked-at pixels are nodata, masked or outside the aoi")
-    return found + _fill_colours(raster.spec, sample)
+        sentences.append("no valid pixel found: all looked-at pixels are nodata, masked or outside the aoi")
+    return sentences + _fill_colours(raster.spec, sample)
 
 
 def _units(spec: RasterSpec) -> list[str]:

@@ -80,20 +80,20 @@ def source_of_data_array(array: xarray.DataArray) -> ArraySource:
 def _dimensions(array: xarray.DataArray, name: str) -> list[str]:
     """Names of rows, columns and, if there is a third, bands."""
     left = [str(dim) for dim in array.dims]
-    found = []
+    dimensions = []
     rio = getattr(array, "rio", None)
-    for axis, known in (("y_dim", _ROWS), ("x_dim", _COLUMNS), ("", _BANDS)):
+    for axis, usual in (("y_dim", _ROWS), ("x_dim", _COLUMNS), ("", _BANDS)):
         told = _told(rio, axis) if rio is not None and axis else None
-        match = [dim for dim in left if dim == told] or [dim for dim in left if dim.lower() in known]
+        match = [dim for dim in left if dim == told] or [dim for dim in left if dim.lower() in usual]
         if len(match) == 1:
-            found.append(match[0])
+            dimensions.append(match[0])
             left.remove(match[0])
-    if left or len(found) < 2:
+    if left or len(dimensions) < 2:
         raise InputError(
             f"{MEMORY}{name}: has dimensions {array.dims}; give y and x and, for several bands, band: choose "
             "one entry of any other with .isel(), or .rename() it"
         )
-    return found
+    return dimensions
 
 
 def _told(rio: Any, axis: str) -> str | None:
@@ -127,7 +127,9 @@ def _transform(array: xarray.DataArray, dims: list[str], stored: Affine | None, 
         if dim in array.coords
     }
     if not axes:
-        curved = [str(key) for key, place in array.coords.items() if set(place.dims) == {rows, columns}]
+        curved = [
+            str(key) for key, coordinate in array.coords.items() if set(coordinate.dims) == {rows, columns}
+        ]
         if curved:
             raise InputError(
                 f"{MEMORY}{name}: has a place for each pixel ({', '.join(curved)}); resample it to an even "

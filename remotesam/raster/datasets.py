@@ -101,9 +101,9 @@ class DatasetSource:
     def _read_once(
         self, bands: list[int], window: Window, level: int | None
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        known = self.header().bands
-        types = {known[band - 1].dtype for band in bands}
-        alpha = next((i for i, band in enumerate(known, 1) if band.colour == "alpha"), None)
+        described = self.header().bands
+        types = {described[band - 1].dtype for band in bands}
+        alpha = next((i for i, band in enumerate(described, 1) if band.colour == "alpha"), None)
         span = ((window.row, window.row_stop), (window.col, window.col_stop))
         with gdal_env(self.name):
             dataset = self._dataset(level)
@@ -115,7 +115,7 @@ class DatasetSource:
             mask = None
             if alpha is not None and alpha not in bands:
                 mask = dataset.read(alpha, window=span) > 0
-            elif alpha is None and known[bands[0] - 1].masked:
+            elif alpha is None and described[bands[0] - 1].masked:
                 mask = (dataset.read_masks(bands, window=span) > 0).any(axis=0)
         return values, mask
 

@@ -69,17 +69,17 @@ def sample(whole: Window, read: Callable[[Window], Pixels]) -> Sample:
         whole: The raster.
         read: Reads one window of it.
     """
-    found: list[NDArray[Any]] = []
+    samples: list[NDArray[Any]] = []
     seen = valid = 0
     for windows in rounds(whole.height, whole.width):
         for window in windows:
             pixels = read(window)
             seen += window.area
             valid += int(pixels.valid.sum())
-            found.append(pixels.values[:, pixels.valid])
+            samples.append(pixels.values[:, pixels.valid])
         if valid >= ENOUGH:
             break
-    return Sample(np.concatenate(found, axis=1), seen)
+    return Sample(np.concatenate(samples, axis=1), seen)
 
 
 def rounds(height: int, width: int) -> Iterator[list[Window]]:

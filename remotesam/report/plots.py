@@ -200,12 +200,12 @@ def histogram(title: str, label: str, values: NDArray[np.floating], *, log: bool
         values: any number; what is not finite does not count.
         log: bins of equal ratio, over values above 0.
     """
-    known = np.asarray(values[np.isfinite(values)], np.float64)
+    finite = np.asarray(values[np.isfinite(values)], np.float64)
     if log:
-        known = known[known > 0]
-    low, high = _range(known, log=log)
+        finite = finite[finite > 0]
+    low, high = _range(finite, log=log)
     edges = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
-    counts, _ = np.histogram(known, edges)
+    counts, _ = np.histogram(finite, edges)
     tips = [
         f"{_short(a)} – {_short(b)}: {count}" for (a, b), count in zip(pairwise(edges), counts, strict=True)
     ]
@@ -273,16 +273,16 @@ def _frame(y_ticks: Sequence[tuple[float, str]]) -> Frame:
 
 def _ticks(axis: _Axis, values: Sequence[tuple[float, str]], start: float, stop: float) -> list[Tick]:
     places = axis.places([value for value, _ in values], start, stop).tolist()
-    return [Tick(place, text) for place, (_, text) in zip(places, values, strict=True)]
+    return [Tick(position, text) for position, (_, text) in zip(places, values, strict=True)]
 
 
 def _line(
     name: str, x: NDArray[np.float64], y: NDArray[np.float64], legend: float | None, tips: Sequence[str]
 ) -> Line:
-    known = np.isfinite(y)
-    starts = known & ~np.concatenate([[False], known[:-1]])
-    path = "".join(f"{'M' if starts[k] else 'L'}{x[k]:g} {y[k]:g}" for k in np.flatnonzero(known).tolist())
-    points = [Point(float(x[k]), float(y[k]), tips[k]) for k in np.flatnonzero(known).tolist()]
+    finite = np.isfinite(y)
+    starts = finite & ~np.concatenate([[False], finite[:-1]])
+    path = "".join(f"{'M' if starts[k] else 'L'}{x[k]:g} {y[k]:g}" for k in np.flatnonzero(finite).tolist())
+    points = [Point(float(x[k]), float(y[k]), tips[k]) for k in np.flatnonzero(finite).tolist()]
     return Line(name, path, points, legend)
 
 

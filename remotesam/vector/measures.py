@@ -48,13 +48,13 @@ def measure(geometries: NDArray[np.object_], crs: str | None) -> tuple[Floats, F
 @lru_cache(maxsize=16)
 def _method(crs: str) -> tuple[Literal["planar", "ellipsoid"], float]:
     """How to measure in a CRS and, for planar measures, metres per unit."""
-    known = pyproj.CRS.from_user_input(crs)
-    known = known.source_crs if known.is_bound and known.source_crs else known
-    if known.is_compound:
-        known = known.sub_crs_list[0]
-    if known.is_geographic or (known.is_projected and _distorts(known)):
+    reference = pyproj.CRS.from_user_input(crs)
+    reference = reference.source_crs if reference.is_bound and reference.source_crs else reference
+    if reference.is_compound:
+        reference = reference.sub_crs_list[0]
+    if reference.is_geographic or (reference.is_projected and _distorts(reference)):
         return "ellipsoid", 1.0
-    return "planar", known.axis_info[0].unit_conversion_factor if known.axis_info else 1.0
+    return "planar", reference.axis_info[0].unit_conversion_factor if reference.axis_info else 1.0
 
 
 def _distorts(crs: pyproj.CRS) -> bool:

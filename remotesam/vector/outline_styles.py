@@ -80,8 +80,8 @@ def _reassemble(before: Geometries, shapes: Geometries, owner: NDArray[np.intp])
     """Put parts together again; a geometry that came out empty or broken stays as it was."""
     result = before.copy()
     starts = np.searchsorted(owner, np.arange(1, len(before)))
-    for index, mine in enumerate(np.split(shapes, starts)):
-        whole = shapely.union_all(mine)
+    for index, pieces in enumerate(np.split(shapes, starts)):
+        whole = shapely.union_all(pieces)
         if whole.geom_type in ("Polygon", "MultiPolygon") and not whole.is_empty and whole.is_valid:
             result[index] = whole
     return result
