@@ -10,7 +10,9 @@ from tests.pages import HOSTILE, Page
 
 def page(**changes):
     values = {"title": "t", "lead": "l", "foot": "f", "notes": ["n"], "scores": [["a", "b"], ["c", "1"]]}
-    return render("evaluation/report.html", **{**values, "classes": None, "picture": None, **changes})
+    return render(
+        "evaluation/report.html", **{**values, "classes": None, "metrics": [], "picture": None, **changes}
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)
