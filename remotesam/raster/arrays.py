@@ -36,7 +36,8 @@ class ArraySource(PixelSource):
     """An array with its place on the earth, to be given to `remotesam.segment`.
 
     Lazy arrays (dask, zarr, h5py, an xarray Variable) are read window by window; of dask, only the chunks
-    under the window are computed, on threads of the process that reads.
+    under the window are computed, on threads of the process that reads; an array that a cluster holds
+    (`.persist()`) is refused.
 
     Pixels hold no data when all chosen bands equal `nodata` or are masked (`numpy.ma.MaskedArray`), or when
     any of them is NaN or infinite.
@@ -89,6 +90,11 @@ class ArraySource(PixelSource):
         if getattr(dtype, "kind", "") not in "iuf" or dtype.itemsize > 8:
             raise InputError(
                 f"{self.name}: holds {dtype}; give integers or floats, such as array.astype('uint8')"
+            )
+        if _on_cluster(array):
+            raise InputError(
+                f"{self.name}: was persisted on a cluster, out of reach of those who read it; "
+                "give it as it was before .persist(), or .compute() it"
             )
         native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         return native
@@ -189,3 +195,11 @@ class ArraySource(PixelSource):
 
 def _strips(height: int, width: int) -> list[Window]:
     return [Window(row, 0, _HASHED_ROWS, width).clip(height, width) for row in range(0, height, _HASHED_ROWS)]
+
+
+def _on_cluster(array: Any) -> bool:
+    """True for a Dask array of which chunks are held by the workers of a cluster."""
+    graph = array.__dask_graph__() if hasattr(array, "__dask_graph__") else None
+    return graph is not None and any(
+        type(task).__module__.startswith("distributed.") for task in graph.values()
+    )

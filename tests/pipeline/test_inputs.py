@@ -126,6 +126,13 @@ def test_an_array_too_large_for_workers_is_refused_before_anything_is_sent(
         written(remotesam.ArraySource(pixels), tmp_path / "o.gpkg", executor=client)
 
 
+def test_an_array_that_a_cluster_holds_is_refused(client: Client, store: Path, tmp_path: Path) -> None:
+    held = client.persist(lazily(store, {}))
+    for source in (held, held + 1):
+        with pytest.raises(InputError, match=r"memory:image: .*before \.persist\(\)"):
+            written(source, tmp_path / "o.gpkg", executor=client)
+
+
 def test_a_source_of_ones_own_runs(tmp_path: Path) -> None:
     found = written(Checkerboard(), tmp_path / "o.gpkg", tile_size=16, padding=8, simplify=0)
     assert len(found) == 20
