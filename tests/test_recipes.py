@@ -22,7 +22,8 @@ from remotesam.merge.joins import Joins, Pair, join_min_contact
 from remotesam.raster.reader import open_raster
 from remotesam.segmenter.checkpoints import CHECKPOINTS, MODELS_VARIABLE, Checkpoint, list_models
 from remotesam.segmenter.families import FAMILIES, Family, LoadRequest
-from remotesam.segmenter.loading import load_video
+from remotesam.segmenter.loading import check, load_video
+from remotesam.segmenter.prompts import load_prompts
 from tests.fakes import ColourSegmenter
 from tests.oracle import EXACT, cells, polygons, segment
 
@@ -127,8 +128,28 @@ def test_a_model_family(registered, make_raster, tmp_path, monkeypatch):
     toy = remotesam.segment(scene, tmp_path / "toy.gpkg", model="toy", **EXACT, **TILES)
     usual = segment(scene, tmp_path / "usual.gpkg", **TILES)
     assert polygons(toy, scene, **TILES) == polygons(usual, scene, **TILES)
-    with pytest.raises(ConfigError, match="answer no clicks"):
+    with pytest.raises(ConfigError, match="answer no clicks; choose one of nano"):
         load_video("toy")
+    checked = check("toy")
+    assert (checked.architecture, checked.parameters) == ("colours", None)
+
+
+def test_a_family_without_video_memory_answers_clicks_but_follows_nothing(registered):
+    registered(
+        FAMILIES,
+        Family(
+            name="still",
+            help="masks from points",
+            function="remotesam.segmenter.loading:load_sam2",
+            prompts=True,
+            video=False,
+        ),
+    )
+    registered(CHECKPOINTS, Checkpoint("still-nano", "nano.pt", architecture="nano", family="still"))
+    assert FAMILIES["still"].abilities == ["masks from points", "clicks"]
+    assert load_prompts("still-nano", device="cpu").image_size == 512
+    with pytest.raises(ConfigError, match="follow no object"):
+        load_video("still-nano", device="cpu")
 
 
 def test_a_metric(registered):

@@ -16,6 +16,7 @@ import psutil
 from remotesam._version import __version__
 from remotesam.events import PROTOCOL
 from remotesam.segmenter import checkpoints
+from remotesam.segmenter.families import FAMILIES
 
 PACKAGES = (
     "torch",
@@ -105,15 +106,21 @@ def _devices(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
 
 
 def _models(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
-    models = [
-        {"name": m.name, "present": m.present, "path": str(m.path), "size": m.size}
-        for m in checkpoints.list_models()
+    here = checkpoints.list_models()
+    problems.extend(
+        {"what": f"the bundled model is missing ({path})", "mend": "reinstall remotesam"}
+        for path in sorted({str(m.path) for m in here if m.url is None and not m.present})
+    )
+    return [
+        {
+            "name": m.name,
+            "present": m.present,
+            "path": str(m.path),
+            "size": m.size,
+            "does": FAMILIES[m.family].abilities,
+        }
+        for m in here
     ]
-    if not models[0]["present"]:
-        problems.append(
-            {"what": f"the bundled model is missing ({models[0]['path']})", "mend": "reinstall remotesam"}
-        )
-    return models
 
 
 def _models_directory(problems: list[dict[str, str]]) -> str:

@@ -19,15 +19,20 @@ def models() -> None:
 def list_models(as_json: bool) -> None:
     """Show all models by name, and which are on this machine."""
     from remotesam.segmenter.checkpoints import list_models as known
+    from remotesam.segmenter.families import FAMILIES
 
     models_here = known()
     if as_json:
         fields = ("name", "family", "present", "size", "url", "digest_known")
-        click.echo(
-            json.dumps(
-                [{**{f: getattr(m, f) for f in fields}, "path": str(m.path)} for m in models_here], indent=1
-            )
-        )
+        rows = [
+            {
+                **{field: getattr(model, field) for field in fields},
+                "path": str(model.path),
+                "does": FAMILIES[model.family].abilities,
+            }
+            for model in models_here
+        ]
+        click.echo(json.dumps(rows, indent=1))
         return
     for model in models_here:
         size = f"{model.size / 1e6:7.1f} MB" if model.size else "      ?   "
@@ -38,7 +43,8 @@ def list_models(as_json: bool) -> None:
             else "  (size and structure checked, no digest known)"
         )
         click.echo(
-            f"{model.name:<18} {size}  {state:<14}{model.path if model.present else model.url}{checked}"
+            f"{model.name:<18} {size}  {state:<14}{model.path if model.present else model.url}{checked}\n"
+            f"{'':<18} {', '.join(FAMILIES[model.family].abilities)}"
         )
 
 
@@ -68,8 +74,5 @@ def check(path: str) -> None:
 
     checked = verify(path)
     official = f", the official {checked.official}" if checked.official else ""
-    click.echo(
-        f"{checked.path}: {checked.architecture}, {checked.parameters / 1e6:.1f} M parameters, "
-        f"loads{official}\n"
-        f"SHA-256 {checked.digest}"
-    )
+    count = "" if checked.parameters is None else f", {checked.parameters / 1e6:.1f} M parameters"
+    click.echo(f"{checked.path}: {checked.architecture}{count}, loads{official}\nSHA-256 {checked.digest}")

@@ -19,7 +19,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from skimage.segmentation import watershed
@@ -28,7 +27,7 @@ from remotesam.errors import CheckpointError
 from remotesam.segmenter.architectures import build
 from remotesam.segmenter.checkpoints import file_digest
 from remotesam.segmenter.crops import crop_points, crop_windows
-from remotesam.segmenter.preprocess import DEVIATION, MEAN
+from remotesam.segmenter.preprocess import prepared
 from remotesam.segmenter.protocol import Candidate, NetworkCalls, Query
 from remotesam.segmenter.regions import RegionTree, absorb_small, best_cut, merge_tree
 from remotesam.windows import Window
@@ -158,11 +157,8 @@ class AffinitySegmenter:
     @torch.inference_mode()
     def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give the (S/4, S/4, C) embedding of a (H, W, 3) uint8 RGB image, zero mean over C."""
-        size = (self.image_size, self.image_size)
-        values = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1).float() / 255
-        values = F.interpolate(values[None], size, mode="bilinear", antialias=True)
-        mean, std = (values.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
-        fine = self._model.image_encoder((values - mean) / std)["backbone_fpn"][0]
+        values = prepared(image, self.image_size, torch.device(self.device))
+        fine = self._model.image_encoder(values[None])["backbone_fpn"][0]
         features = self._model.sam_mask_decoder.conv_s0(fine)[0].float()
         self.network_calls.encodes += 1
         pixels: NDArray[np.float32] = (features - features.mean(0)).permute(1, 2, 0).cpu().numpy().copy()

@@ -41,13 +41,18 @@ class Family:
     name: str
     """What checkpoints call it."""
     help: str
-    """What it does, for `remotesam models list`."""
+    """How it segments, in words."""
     function: str
     """Where it is done, as `module:function`: a `LoadRequest` → a `Segmenter`."""
     prompts: bool
     """True = its files hold a SAM 2 network that answers clicks and boxes, too."""
     video: bool
     """True = that network carries an object from view to view by its video memory."""
+
+    @property
+    def abilities(self) -> list[str]:
+        """What it does, in words."""
+        return [self.help, *["clicks"] * self.prompts, *["video memory"] * self.video]
 
     def load(self, request: LoadRequest) -> Segmenter:
         """Make a segmenter.

@@ -34,9 +34,9 @@ class CheckedModel:
     path: Path
     """The file."""
     architecture: str
-    """Name in `architectures.ARCHITECTURES`."""
-    parameters: int
-    """Number of values in the network."""
+    """Name in `architectures.ARCHITECTURES`; of a file without a SAM 2 network its family."""
+    parameters: int | None
+    """Number of values in the SAM 2 network, if it holds one."""
     digest: str
     """SHA-256 of the file."""
     official: str | None
@@ -106,19 +106,23 @@ def load_regions(request: LoadRequest) -> Segmenter:
     return load_affinity(request.path, image_size=REGIONS_SIZE, device=choose_device(request.device))
 
 
-def load_video(name_or_path: str, *, device: str = "auto") -> torch.nn.Module:
-    """Load a model as sam2's `SAM2VideoPredictor`, with its memory; raises what `load` raises.
+def load_video(name_or_path: str, *, device: str = "auto", memory: bool = True) -> torch.nn.Module:
+    """Load a model as sam2's `SAM2VideoPredictor`; raises what `load` raises.
 
     Args:
         name_or_path: As in `load`.
         device: As in `load`.
+        memory: False = it only has to answer prompts, its video memory is not needed.
     """
     chosen = choose_device(device)
     name, path = checkpoints.locate(name_or_path)
     family = checkpoints.family_of(name)
-    if not (family.prompts and family.video):
+    if not family.prompts or (memory and not family.video):
+        lacks = "follow no object from view to view" if family.prompts else "answer no clicks"
+        able = [known for known in checkpoints.CHECKPOINTS if checkpoints.family_of(known).video]
         raise ConfigError(
-            f"model {name_or_path}: models of the family {family.name} answer no clicks; choose another one"
+            f"model {name_or_path}: models of the family {family.name} {lacks}; "
+            f"choose one of {', '.join(able)}"
         )
     model, _ = _load_network(path, name, video=True)
     return _moved(model, chosen)
@@ -132,7 +136,13 @@ def check(name_or_path: str) -> CheckedModel:
         CheckpointError: It is corrupt, no SAM 2 checkpoint, or an official one with another digest.
     """
     name, path = checkpoints.resolve(name_or_path)
-    model, architecture = _load_network(path, name, video=False)
+    family = checkpoints.family_of(name)
+    architecture, count = family.name, None
+    if family.prompts:
+        model, architecture = _load_network(path, name, video=False)
+        count = sum(parameter.numel() for parameter in model.parameters())
+    else:
+        load(name_or_path, device="cpu")
     digest = checkpoints.file_digest(path)
     expected = checkpoints.CHECKPOINTS[name].sha256 if name else None
     if expected is not None and digest != expected:
@@ -141,7 +151,6 @@ def check(name_or_path: str) -> CheckedModel:
             f"delete the file and run `remotesam models fetch {name}`"
         )
     by_digest = {known.sha256: known.name for known in checkpoints.CHECKPOINTS.values() if known.sha256}
-    count = sum(parameter.numel() for parameter in model.parameters())
     return CheckedModel(path, architecture, count, digest, by_digest.get(digest))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from remotesam.segmenter.loading import load_video
-from remotesam.segmenter.preprocess import DEVIATION, MEAN
+from remotesam.segmenter.preprocess import prepared
 
 _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 """Labels by which the prompt encoder knows the corners of a box."""
@@ -55,8 +55,6 @@ class PromptSegmenter:
         self.image_size: int = model.image_size  # type: ignore[assignment]
         self._model = model
         self._device = next(model.parameters()).device
-        self._mean = torch.tensor(MEAN, device=self._device).view(3, 1, 1)
-        self._deviation = torch.tensor(DEVIATION, device=self._device).view(3, 1, 1)
 
     @torch.inference_mode()
     def encode(self, image: NDArray[np.uint8]) -> Encoded:
@@ -65,13 +63,9 @@ class PromptSegmenter:
         Args:
             image: (H, W, 3) uint8 RGB of any size; resized to the network's square.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        values = pixels.permute(2, 0, 1)[None].float() / 255
-        side = (self.image_size, self.image_size)
-        if values.shape[2:] != side:
-            values = F.interpolate(values, side, mode="bilinear", antialias=True)
+        values = prepared(image, self.image_size, self._device)[None]
         with self._autocast():
-            pyramid = self._model.forward_image((values - self._mean) / self._deviation)["backbone_fpn"]  # type: ignore[operator]
+            pyramid = self._model.forward_image(values)["backbone_fpn"]  # type: ignore[operator]
         embedding = pyramid[-1]
         if self._model.directly_add_no_mem_embed:
             embedding = embedding + self._model.no_mem_embed.view(1, -1, 1, 1)  # type: ignore[operator]
@@ -160,4 +154,4 @@ def load_prompts(name_or_path: str, *, device: str = "auto") -> PromptSegmenter:
         CheckpointError: The file is corrupt or no SAM 2 checkpoint.
         DeviceError: The device is not to be had on this machine.
     """
-    return PromptSegmenter(name_or_path, load_video(name_or_path, device=device))
+    return PromptSegmenter(name_or_path, load_video(name_or_path, device=device, memory=False))

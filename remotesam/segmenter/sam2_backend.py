@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from remotesam.errors import DeviceError
 from remotesam.segmenter.decoder import PointDecoder, PointState, TilePlan
-from remotesam.segmenter.preprocess import DEVIATION, MEAN
+from remotesam.segmenter.preprocess import prepared
 from remotesam.segmenter.protocol import NetworkCalls
 
 if TYPE_CHECKING:
@@ -74,8 +73,6 @@ class Sam2Backend:
             self._forward = torch.compile(self._forward, dynamic=False)
             self._score = torch.compile(self._score, dynamic=False)
             self._logits = torch.compile(self._logits, dynamic=False)
-        self._mean = torch.tensor(MEAN, device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(DEVIATION, device=self.device).view(3, 1, 1)
 
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> list[TilePlan]:
         """Encode images and prepare each for its points.
@@ -86,7 +83,7 @@ class Sam2Backend:
         plans: list[TilePlan] = []
 
         def run(part: slice) -> None:
-            batch = torch.stack([self._prepare(image) for image in images[part]])
+            batch = torch.stack([prepared(image, self.image_size, self.device) for image in images[part]])
             with torch.no_grad(), self._autocast():
                 features = self._encode(batch)
             made = [self._decoder.plan(*one) for one in zip(*features, strict=True)]
@@ -202,16 +199,6 @@ class Sam2Backend:
                 torch.cuda.empty_cache()
             return False
         return True
-
-    def _prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        """Resize and normalise as sam2's `SAM2Transforms`: antialiased bilinear, ImageNet statistics."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device, non_blocking=True)
-        values = pixels.permute(2, 0, 1).float().div_(255)
-        if values.shape[1:] != (self.image_size, self.image_size):
-            values = F.interpolate(
-                values[None], (self.image_size, self.image_size), mode="bilinear", antialias=True
-            )[0]
-        return values.sub_(self._mean).div_(self._std)
 
     def _encode(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         stride4, stride8, embedding = self._forward(batch)["backbone_fpn"]

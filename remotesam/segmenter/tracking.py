@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
-from remotesam.segmenter.preprocess import DEVIATION, MEAN
+from remotesam.segmenter.preprocess import prepared
 
 VideoPredictor = SAM2VideoPredictor
 """The packaged predictor, under a name that modules without sam2 can write in a signature."""
@@ -38,20 +38,13 @@ class _Frames:
         self._frame = frame
         self._count = count
         self._size = size
-        self._mean = torch.tensor(MEAN, device=device)[:, None, None]
-        self._deviation = torch.tensor(DEVIATION, device=device)[:, None, None]
         self._device = device
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        picture = torch.from_numpy(np.ascontiguousarray(self._frame(index))).to(self._device)
-        planes = picture.permute(2, 0, 1)[None].float() / 255
-        resized = torch.nn.functional.interpolate(
-            planes, (self._size, self._size), mode="bilinear", antialias=True, align_corners=False
-        )[0]
-        return (resized - self._mean) / self._deviation
+        return prepared(self._frame(index), self._size, self._device)
 
 
 def track(

@@ -82,9 +82,9 @@ def test_doctor_finds_the_bundled_model(command):
 
 
 def test_models_are_listed_and_checked(command):
-    assert {"nano", "sam2.1-large"} <= {
-        m["name"] for m in json.loads(command("models", "list", "--json").out)
-    }
+    listed = {m["name"]: m["does"] for m in json.loads(command("models", "list", "--json").out)}
+    assert {"nano", "sam2.1-large"} <= set(listed)
+    assert "clicks" in listed["nano"]
     assert "SHA-256" in command("models", "check", "nano").out
 
 
